@@ -1,0 +1,405 @@
+"""The only module that speaks HTTP: ask, wait, retry, limit, and name what went wrong.
+
+    from openrouter_generations.client import Client
+
+    with Client("sk-or-…") as client:
+        print(client.generation("gen-…")["data"]["total_cost"])
+
+The client is thread-safe: threads share one connection pool, and a 429 seen by
+one of them holds all of them back.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from openrouter_generations import __version__, errors, ids, origin
+from openrouter_generations.documents import parsed
+from openrouter_generations.errors import ApiError, BadAnswerError, NetworkError, NotFoundError, UsageError
+from openrouter_generations.text import safe_line, scrubbed
+
+Document = dict[str, object]
+"""A whole answer: an object whose `data` is an object or null."""
+
+MAX_PAUSE = 60.0
+"""Seconds that one pause may last at most, whatever `Retry-After` says."""
+MAX_BODY = 64 << 20
+"""Bytes of an answer after decompression."""
+
+_FRESH = 120  # seconds: younger records may not be written yet
+_FRESH_WAIT = 30.0
+_LADDER = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)  # seconds between questions for a late record; the last repeats
+_MAX_ID = 512
+
+
+class Client:
+    """GET answers about generations from OpenRouter.
+
+    `base_url` with or without `/api/v1`; plain http only for loopback unless
+    `allow_http`. `timeout`: seconds for one attempt, connect to last byte.
+    `retries`: further attempts after 408, 429, 5xx and network failures.
+    `wait`: seconds to keep asking while the answer is 404; None is 30 for an
+    ID whose own timestamp is under two minutes old, otherwise 0. `stop`: an
+    event that ends every pause at once.
+
+    Raises UsageError for a base URL, key or ID that may not be sent.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = origin.DEFAULT,
+        *,
+        timeout: float = 30.0,
+        retries: int = 3,
+        wait: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        allow_http: bool = False,
+        connections: int = 16,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._root = origin.api_root(base_url, allow_http=allow_http)
+        self._key = api_key
+        self._timeout = timeout
+        self._retries = retries
+        self._wait = wait
+        self._stop = stop or threading.Event()
+        self._clock = _AttemptClock()
+        self._resume_at = 0.0
+        self._resume_lock = threading.Lock()
+        self._http = _http_client(self._root, api_key, headers or {}, connections, self._clock)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def generation(self, generation_id: str) -> Document:
+        """The metadata document, `{"data": {…} | null}`, as received.
+
+        Raises ApiError (NotFoundError, RateLimitError …), NetworkError,
+        BadAnswerError, UsageError.
+        """
+        return self._record("/generation", generation_id)
+
+    def content(self, generation_id: str) -> Document:
+        """The stored prompt, completion and failure, `{"data": {"input", "output", "error"} | null}`.
+
+        Raises as `generation`; ForbiddenError where the key may not read content.
+        """
+        return self._record("/generation/content", generation_id)
+
+    def get(self, path: str) -> Document:
+        """Any other GET endpoint below `/api/v1`. Raises as `generation`."""
+        return self._retrying(self._http.build_request("GET", self._root + path), path)
+
+    def post(self, path: str, body: object) -> Document:
+        """A POST endpoint that only reads (analytics), so that asking again does no harm.
+
+        Raises as `generation`.
+        """
+        return self._retrying(self._http.build_request("POST", self._root + path, json=body), path)
+
+    def _record(self, path: str, generation_id: str) -> Document:
+        _check_id(generation_id)
+        request = self._http.build_request("GET", self._root + path, params={"id": generation_id})
+        started = time.monotonic()
+        wait = _default_wait(generation_id) if self._wait is None else self._wait
+        asked = 0
+        while True:
+            try:
+                return self._retrying(request, generation_id)
+            except NotFoundError as missing:
+                asked += 1
+                missing.tried, missing.waited = asked, time.monotonic() - started
+                left = wait - missing.waited
+                if left <= 0:
+                    raise
+                self._pause(min(_LADDER[min(asked, len(_LADDER)) - 1], left))
+
+    def _retrying(self, request: httpx.Request, subject: str) -> Document:
+        tried = 0
+        while True:
+            self._wait_for_turn()
+            tried += 1
+            try:
+                return self._attempt(request, subject)
+            except BadAnswerError as failure:
+                failure.subject = subject
+                raise
+            except (errors.RateLimitError, errors.ServerError, NetworkError) as failure:
+                failure.subject, failure.tried = subject, tried
+                if tried > self._retries or (isinstance(failure, NetworkError) and not failure.transient):
+                    raise
+                pause = _pause_after(failure, tried)
+                if isinstance(failure, errors.RateLimitError):
+                    self._hold_all(pause)
+                else:
+                    self._pause(pause)
+
+    def _attempt(self, request: httpx.Request, subject: str) -> Document:
+        self._clock.start(self._timeout)
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                if response.status_code >= 300:
+                    raise self._refusal(response, subject)
+                body = b"".join(_decoded(response, MAX_BODY))
+            finally:
+                response.close()
+        except httpx.HTTPError as failure:
+            raise self._network_failure(failure) from failure
+        return _document(body, self._scrub)
+
+    def _refusal(self, response: httpx.Response, subject: str) -> errors.OpenRouterError:
+        status = response.status_code
+        if status < 400:
+            target = safe_line(response.headers.get("location", "nowhere")[:200])
+            return BadAnswerError(f"a redirect ({status}) to {self._scrub(target)}, which is not followed.")
+        try:
+            body = b"".join(_decoded(response, MAX_BODY))
+        except (httpx.HTTPError, BadAnswerError):
+            body = b""  # the status says enough
+        message = self._scrub(_server_message(body) or response.reason_phrase)
+        return errors.from_status(status, message, subject=subject, retry_after=_retry_after(response))
+
+    def _network_failure(self, failure: httpx.HTTPError) -> errors.OpenRouterError:
+        host = urlsplit(self._root).netloc
+        said = self._scrub(safe_line(str(failure)))
+        if isinstance(failure, httpx.TimeoutException):
+            return NetworkError(f"{host} did not answer in full within {self._timeout:g} s (--timeout).")
+        if isinstance(failure, httpx.RemoteProtocolError) and "disconnected" not in said and "closed" not in said:
+            return BadAnswerError(f"{host} does not speak HTTP as expected: {said}.")
+        certificate = "CERTIFICATE_VERIFY_FAILED" in said
+        what = f"the certificate of {host} was not accepted" if certificate else f"no answer from {host}"
+        return NetworkError(f"{what}: {said or type(failure).__name__}.", transient=not certificate)
+
+    def _scrub(self, text: str) -> str:
+        return scrubbed(text, self._key)
+
+    def _hold_all(self, seconds: float) -> None:
+        with self._resume_lock:
+            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def _wait_for_turn(self) -> None:
+        while (left := self._resume_at - time.monotonic()) > 0:
+            self._pause(left)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise KeyboardInterrupt
+
+
+def _check_id(generation_id: str) -> None:
+    shown = safe_line(generation_id[:80])
+    if not generation_id.strip():
+        raise UsageError("A generation ID is empty. Expected something like gen-1771967930-1gsys6ZhRaY0TPbuRsDR.")
+    if not generation_id.isprintable() or len(generation_id) > _MAX_ID:
+        raise UsageError(
+            f"The generation ID {shown!r} holds a control character or is longer than {_MAX_ID} characters. "
+            "Copy it again."
+        )
+
+
+def _default_wait(generation_id: str) -> float:
+    created = ids.created(generation_id)
+    return _FRESH_WAIT if created is not None and time.time() - created < _FRESH else 0.0
+
+
+def _pause_after(failure: ApiError | NetworkError, tried: int) -> float:
+    """Seconds: what the server asked for, otherwise exponential backoff with jitter."""
+    asked = failure.retry_after if isinstance(failure, ApiError) else None
+    if asked is None:
+        asked = 0.5 * 2 ** min(tried - 1, 10) * random.uniform(0.5, 1.0)
+    return min(asked, MAX_PAUSE)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from `Retry-After` in either form, never negative; None where it says nothing usable."""
+    value = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,20}(\.\d{1,9})?", value, re.ASCII):
+        return float(value)
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(value[:64]).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return max(0.0, moment - time.time())
+
+
+def _server_message(body: bytes) -> str:
+    """The sentence in an error body; of HTML its title, of other text its beginning."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        return errors.message_in(parsed(text))
+    except BadAnswerError:
+        title = re.search(r"<title[^>]*>([^<]{1,200})", text[:10_000], re.IGNORECASE)
+        return " ".join((title[1] if title else re.sub(r"<[^>]{0,2000}>", " ", text[:2_000])).split())
+
+
+def _decoded(response: httpx.Response, limit: int) -> Iterator[bytes]:
+    """The body in pieces, decompressed, never more than `limit` bytes.
+
+    Done here and not by httpx because a decompressor without a limit may turn
+    one network read of a hostile answer into gigabytes.
+    """
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        inflate: Callable[[bytes, int], bytes] = lambda data, _: data  # noqa: E731
+    elif encoding in ("gzip", "x-gzip"):
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
+    else:
+        raise BadAnswerError(f"the body is compressed as {safe_line(encoding[:40])!r}; only gzip was asked for.")
+    total = 0
+    for piece in response.iter_raw():
+        try:
+            plain = inflate(piece, limit + 1)
+        except zlib.error as problem:
+            raise BadAnswerError(f"the compressed body is damaged ({problem}).") from None
+        total += len(plain)
+        if total > limit:
+            raise BadAnswerError(f"the body is larger than {limit >> 20} MiB.")
+        yield plain
+
+
+def _document(body: bytes, scrub: Callable[[str], str]) -> Document:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadAnswerError("the body is not valid UTF-8.") from None
+    document = parsed(text)
+    if isinstance(document, dict) and isinstance(document.get("data", 0), (dict, type(None))):
+        return document
+    message = scrub(safe_line(errors.message_in(document)))[:300] if isinstance(document, dict) else ""
+    raise BadAnswerError(f"the server said: {message}" if message else _shape(document))
+
+
+def _shape(document: object) -> str:
+    names = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    if not isinstance(document, dict):
+        return f"the body is {names.get(type(document), 'null')}."
+    if "data" not in document:
+        return "the body is an object without `data`."
+    return f"`data` is {names.get(type(document['data']), 'of another type')}."
+
+
+def _http_client(
+    root: str, api_key: str, attribution: Mapping[str, str], connections: int, clock: _AttemptClock
+) -> httpx.Client:
+    parts = urlsplit(root)
+    loopback = parts.scheme == "http" and origin.is_loopback(parts.hostname or "")
+    headers = {
+        **attribution,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Authorization": f"Bearer {api_key}",
+        "User-Agent": f"openrouter-generations/{__version__}",
+    }
+    try:
+        client = httpx.Client(
+            headers=headers,
+            # A proxy must not see the key of an unencrypted request, so loopback is asked directly. A context
+            # without authorities trusts nobody and is made at once; loading the real ones takes 20 ms.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if loopback else True,
+            trust_env=not loopback,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 -- the attempt clock limits every step
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as problem:
+        raise UsageError(
+            f"The proxy or certificate variables of the environment cannot be used: {safe_line(str(problem))}."
+        ) from problem
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = _ClockedBackend(clock)
+    return client
+
+
+class _AttemptClock(threading.local):
+    """Seconds left for the attempt that the calling thread is making.
+
+    httpx limits each read, not the whole request: a server that sends a byte a
+    second never meets its timeout. Here every connect, handshake, read and
+    write gets what is left of the attempt.
+    """
+
+    ends = math.inf
+
+    def start(self, seconds: float) -> None:
+        self.ends = time.monotonic() + seconds
+
+    def left(self, out_of_time: type[Exception]) -> float | None:
+        if self.ends == math.inf:
+            return None
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise out_of_time("the attempt took too long")
+        return left
+
+
+class _ClockedBackend(httpcore.NetworkBackend):
+    """httpcore's own sockets, with the attempt's clock instead of a timeout a step."""
+
+    def __init__(self, clock: _AttemptClock) -> None:
+        self._clock = clock
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._clock.left(httpcore.ConnectTimeout)
+        return _ClockedStream(self._sockets.connect_tcp(host, port, left, local_address, socket_options), self._clock)
+
+
+class _ClockedStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, clock: _AttemptClock) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._clock.left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._clock.left(httpcore.WriteTimeout))
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._clock.left(httpcore.ConnectTimeout)
+        return _ClockedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._clock)
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+    def close(self) -> None:
+        self._stream.close()

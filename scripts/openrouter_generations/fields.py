@@ -1,0 +1,59 @@
+"""Lenient readers over a generation record.
+
+Every field of an answer may be missing, null or of another type; each reader
+gives the value when it is what its name says and None otherwise. None raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+Record = Mapping[str, object]
+"""One parsed JSON object from the API, as received."""
+
+
+def number(record: Record, name: str) -> int | float | None:
+    """A finite number; booleans and strings that look like numbers are none."""
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def count(record: Record, name: str) -> int | None:
+    """A number of things (tokens, images, results): whole and not negative."""
+    value = number(record, name)
+    if value is None or value < 0 or value != int(value):
+        return None
+    return int(value)
+
+
+def text(record: Record, name: str) -> str | None:
+    """A string with something in it besides white space."""
+    value = record.get(name)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def flag(record: Record, name: str) -> bool | None:
+    value = record.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def mapping(record: Record, name: str) -> dict[str, object] | None:
+    value = record.get(name)
+    return value if isinstance(value, dict) else None
+
+
+def objects(record: Record, name: str) -> list[dict[str, object]]:
+    """The objects in a list field; anything else in the list is left out."""
+    value = record.get(name)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def succeeded(attempt: Record) -> bool:
+    """Whether an entry of `provider_responses` has a 2xx status."""
+    status = number(attempt, "status")
+    return status is not None and 200 <= status < 300
