@@ -22,9 +22,9 @@ EXAMPLES = """
 
 
 def report(args: argparse.Namespace) -> int:
-    from openrouter_generations import metadata_report
+    from openrouter_generations import metadata_report, results
 
-    return cli.report(args, "metadata", metadata_report.render)
+    return results.report(args, "metadata", metadata_report.render)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

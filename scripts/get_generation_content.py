@@ -67,7 +67,7 @@ def _saver(folder: str) -> Callable[[Media], str | None]:
 def report(args: argparse.Namespace) -> int:
     import secrets
 
-    from openrouter_generations import content_report
+    from openrouter_generations import content_report, results
 
     options = content_report.Options(
         token=secrets.token_hex(4),
@@ -77,7 +77,7 @@ def report(args: argparse.Namespace) -> int:
     )
     if args.save_media is not None:
         options = options._replace(saved_as=_saver(args.save_media))
-    return cli.report(args, "content", lambda data, asked: content_report.render(data, asked, options))
+    return results.report(args, "content", lambda data, asked: content_report.render(data, asked, options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _UNSAFE = (
     "\x00-\x1f\x7f-\x9f"  # C0 and C1 controls, DEL
@@ -48,6 +50,8 @@ def json_text(value: object, *, indent: int | None = None, ascii_only: bool = Fa
     With indent 2 it is what JavaScript's `JSON.stringify(x, null, 2)` gives as
     data; without, it is compact and on one line. `ascii_only` escapes the rest too.
     """
+    import json
+
     separators = None if indent else (",", ":")
     dumped = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda m: f"\\u{ord(m[0]):04x}", dumped)
@@ -62,6 +66,8 @@ def number(value: float) -> str:
         return str(value)
     if not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+    from decimal import Decimal
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)
     point = len(digits) + exponent  # where the decimal point stands, counted from the first digit
@@ -96,6 +102,8 @@ def usd(value: float | Decimal) -> str:
     Below a millionth the form is scientific with four decimals. Ties are
     rounded up, as JavaScript's toFixed and toExponential do.
     """
+    from decimal import ROUND_HALF_UP, Decimal
+
     if value == 0:
         return "$0.00"
     exact = value if isinstance(value, Decimal) else Decimal(value)
