@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from openrouter_generations import cli
-
-if TYPE_CHECKING:
-    from openrouter_generations.media import Media
 
 EXAMPLES = """
   get_generation_content.py gen-1771967930-1gsys6ZhRaY0TPbuRsDR
@@ -40,34 +36,10 @@ def _slice(text: str) -> slice:
     return slice(int(match[2]) if match[2] else None, int(match[3]) if match[3] else None)
 
 
-def _saver(folder: str) -> Callable[[Media], str | None]:
-    """Writes each piece of media once, named by its content hash; gives the path."""
-    import os
-
-    from openrouter_generations import output
-
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    except OSError as problem:
-        from openrouter_generations.errors import UsageError
-
-        raise UsageError(f"The folder {folder} cannot be made: {problem.strerror}.") from None
-
-    def save(media: Media) -> str | None:
-        name, content = media.file_name, media.decoded()
-        if name is None or content is None:
-            return None
-        path = os.path.join(folder, name)
-        output.write_file(path, content)
-        return path
-
-    return save
-
-
 def report(args: argparse.Namespace) -> int:
     import secrets
 
-    from openrouter_generations import content_report, results
+    from openrouter_generations import content_report, media_folder, results
 
     options = content_report.Options(
         token=secrets.token_hex(4),
@@ -75,9 +47,13 @@ def report(args: argparse.Namespace) -> int:
         messages=args.messages,
         max_chars=args.max_chars,
     )
-    if args.save_media is not None:
-        options = options._replace(saved_as=_saver(args.save_media))
-    return results.report(args, "content", lambda data, asked: content_report.render(data, asked, options))
+    if args.save_media is None:
+        return results.report(args, "content", lambda data, asked: content_report.render(data, asked, options))
+    folder = media_folder.MediaFolder(args.save_media)
+    options = options._replace(saved_as=folder.save)
+    return results.report(
+        args, "content", lambda data, asked: content_report.render(data, asked, options) + folder.account()
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,45 @@
+"""Writing embedded media of stored content into a folder, each file once, named by its content."""
+
+from __future__ import annotations
+
+import os
+
+from openrouter_generations import output
+from openrouter_generations.errors import OutputError
+from openrouter_generations.media import Media
+from openrouter_generations.text import plural, safe_line, size
+
+_LISTED = 20
+
+
+class MediaFolder:
+    """Raises OutputError where the folder cannot be made or written."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._saved: dict[str, Media] = {}
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as problem:
+            raise OutputError(f"The folder {safe_line(path)} could not be made: {problem.strerror}.") from None
+
+    def save(self, media: Media) -> str | None:
+        """The path of the file; None where the stored base64 is damaged."""
+        name, content = media.file_name, media.decoded()
+        if name is None or content is None:
+            return None
+        path = os.path.join(self._path, name)
+        if path not in self._saved:
+            output.write_file(path, content)
+            self._saved[path] = media
+        return path
+
+    def account(self) -> str:
+        """What was written since the last account, in words: also what a report cut out is named here."""
+        saved = list(self._saved.items())
+        self._saved.clear()
+        if not saved:
+            return "\nNo media in what was selected; nothing was saved.\n"
+        lines = [f"  {safe_line(path)} ({safe_line(media.kind)}, {size(media.octets)})" for path, media in saved[:_LISTED]]
+        more = [f"  and {len(saved) - _LISTED} more"] if len(saved) > _LISTED else []
+        return "\n".join([f"\nSaved {plural(len(saved), 'file')}:", *lines, *more]) + "\n"
