@@ -494,6 +494,8 @@ def slow_generation(record: Record, content: Record | None, asked: str | None) -
         return None
     if tokens(record, "num_search_results") or tokens(record, "num_fetches"):
         return None  # pauses for the searches are in the time
+    if 1000 * produced >= SLOW_GENERATION_TOKENS_PER_S * whole:
+        return None  # fast enough even if the wait for the first token is counted
     timing = measures.timing(record)
     writing = whole if timing.generation is None else timing.generation
     if writing < SLOW_GENERATION_MS or 1000 * produced >= SLOW_GENERATION_TOKENS_PER_S * writing:

@@ -68,7 +68,10 @@ def status(attempt: Record, name: str = "status") -> int | None:
 
 def attempts(record: Record) -> list[dict[str, object]]:
     """The entries of `provider_responses`, first tried first."""
-    return fields.objects(record, "provider_responses") if record.get("provider_responses") else []
+    chain = record.get("provider_responses")
+    if type(chain) is list and len(chain) == 1 and type(chain[0]) is dict:
+        return chain
+    return fields.objects(record, "provider_responses") if chain else []
 
 
 def streams_text(record: Record) -> bool:
@@ -99,9 +102,10 @@ def gave_way(chain: list[dict[str, object]]) -> list[dict[str, object]]:
 
 def all_failed(record: Record, chain: list[dict[str, object]]) -> bool:
     """Whether no attempt succeeded. One without a status counts only when nothing was produced."""
-    if not any(failed(attempt) for attempt in chain) or any(answered(attempt) for attempt in chain):
+    broken = [failed(attempt) for attempt in chain]
+    if True not in broken or any(answered(attempt) for attempt in chain):
         return False
-    if all(failed(attempt) for attempt in chain):
+    if False not in broken:
         return True
     return not completion_tokens(record) and record.get("cancelled") is not True
 
