@@ -744,7 +744,7 @@ for _status in (401, 404, 429, 500, 503):
 def make_metadata(generation_id: str, **changes: Any) -> dict[str, Any]:
     """A healthy record whose numbers hang together, the same for the same ID; `changes` replace fields."""
     chance = random.Random(generation_id)
-    prompt, completion = chance.randrange(200, 20_000), chance.randrange(20, 2_000)
+    prompt, completion = chance.randrange(200, 4_900), chance.randrange(20, 2_000)
     model, provider, price_in, price_out = chance.choice(_MODELS)
     cost = round(prompt * price_in / 1e6 + completion * price_out / 1e6, 8)
     latency = chance.randrange(300, 2_000)

@@ -98,7 +98,7 @@ def test_flags_stand_with_scripts_that_have_them(page: str) -> None:
     for line in PAGES[page].splitlines():
         for command in re.findall(r"\b\w+_generations?(?:_\w+)?\.py[^`|]*", line):
             script = command.split(".py")[0] + ".py"
-            given = set(FLAG.findall(re.split(r"\s#\s|;", command)[0]))
+            given = set(FLAG.findall(re.split(r"\s#\s|[;,]", command)[0]))
             assert given <= flags_of(script), line
 
 
@@ -156,5 +156,7 @@ def test_commands_of_the_skill_run_from_another_folder(tmp_path: Path) -> None:
     assert commands
     for path in commands:
         script = path.replace("${CLAUDE_SKILL_DIR}", str(ROOT))
-        done = subprocess.run([sys.executable, script, "--version"], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [sys.executable, script, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True
+        )
         assert done.stdout.strip().endswith(__version__)

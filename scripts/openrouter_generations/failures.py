@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from openrouter_generations import fields, text
@@ -36,6 +37,7 @@ def clipped(words: str, limit: int = _QUOTE) -> str:
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
 
 
+@lru_cache(1024)  # the same provider names and models come up in every record of a log
 def quoted(words: str, limit: int = _QUOTE) -> str:
     """Words from a record, for a line of ours: safe to print, without keys, not endless."""
     return clipped(text.safe_line(text.scrubbed(clipped(words.strip(), 4 * _QUOTE))), limit)

@@ -40,6 +40,8 @@ class MediaFolder:
         self._saved.clear()
         if not saved:
             return "\nNo media in what was selected; nothing was saved.\n"
-        lines = [f"  {safe_line(path)} ({safe_line(media.kind)}, {size(media.octets)})" for path, media in saved[:_LISTED]]
+        lines = [
+            f"  {safe_line(path)} ({safe_line(media.kind)}, {size(media.octets)})" for path, media in saved[:_LISTED]
+        ]
         more = [f"  and {len(saved) - _LISTED} more"] if len(saved) > _LISTED else []
         return "\n".join([f"\nSaved {plural(len(saved), 'file')}:", *lines, *more]) + "\n"

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from openrouter_generations import (
     analytics,
     cli,
+    fetching,
     fields,
     find_report,
     receipts,
-    reconciliation,
     results,
     sessions,
     summary,
 )
 from openrouter_generations.analytics import Account, Condition, Generation, Window
-from openrouter_generations.errors import ExitCode, OpenRouterError, RateLimitError, UsageError
+from openrouter_generations.errors import ExitCode, OpenRouterError, UsageError
 from openrouter_generations.fields import Record
 from openrouter_generations.find_report import Details, Found, Margin
 from openrouter_generations.output import Output
@@ -390,19 +390,19 @@ class _Records:
         kept = self._kept(wanted)
         left = [one for one in wanted if one not in kept]
         found = {one: record for one, record in kept.items() if keep(record)}
-        progress = reconciliation._Progress(len(left))
+        progress = fetching.Progress(len(left))
         try:
             while left:
                 unanswered = set(left)
-                for answer in reconciliation._answers(self._client.generation, left, self._args.concurrency):
+                for answer in fetching.answers(self._client.generation, left, self._args.concurrency):
                     if answer is not None:
                         unanswered.discard(answer[0])
                         data = self._taken(*answer)
-                        progress.count(summary.row(answer[0], data) if data else None)
+                        progress.count(summary.row(answer[0], data).cost if data else None)
                         if data is not None and keep(data):
                             found[answer[0]] = data
                     progress.show()
-                left = self._turned_away(left)
+                left = fetching.turned_away(left, self.failures)
         except KeyboardInterrupt:
             self._stop.set()
             self._not_asked = len(unanswered)
@@ -412,15 +412,6 @@ class _Records:
         finally:
             progress.clear()
         return {one: found[one] for one in wanted if one in found}
-
-    def _turned_away(self, asked: list[str]) -> list[str]:
-        """The IDs to ask for again: those that only the rate limit stopped, while others came through."""
-        again = [one for one in asked if isinstance(self.failures.get(one), RateLimitError)]
-        if len(again) == len(asked):
-            return []
-        for one in again:
-            del self.failures[one]
-        return again
 
     def _taken(self, asked: str, document: dict[str, object] | Exception) -> dict[str, object] | None:
         if isinstance(document, OpenRouterError):
