@@ -351,12 +351,12 @@ def truncated(record: Record, content: Record | None, asked: str | None) -> Find
     summary = f"Cut off by a token limit after {text.plural(produced, 'completion token')}"
     if reasoning:
         summary += f"; {_reasoning_share(reasoning, produced)}"
-        if reasoning >= 0.9 * produced:
-            summary += ", so next to nothing was left for the answer"
+        if 0.9 * produced <= reasoning <= produced:
+            summary += f", so only {produced - reasoning:,} were left for the answer"
     if reasoning and 2 * reasoning >= produced:
         advice = (
             "Lower reasoning.effort (or cap it with reasoning.max_tokens), or raise max_tokens well above "
-            "what the reasoning takes."
+            "what the reasoning takes; it was about what was produced here. Only a new request brings the rest."
         )
     return Finding("truncated", WARNING, summary + ".", evidence, advice)
 
