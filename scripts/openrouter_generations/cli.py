@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 
 from openrouter_generations import __version__
-from openrouter_generations.errors import EXIT_MEANINGS, BadAnswerError, OpenRouterError
+from openrouter_generations.errors import EXIT_MEANINGS, BadAnswerError, ExitCode, OpenRouterError, OutputError
 from openrouter_generations.text import safe_line, safe_text, scrubbed
 
 TYPE_CHECKING = False  # type checkers take it for true; importing typing for it would slow down --help
@@ -33,6 +34,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"openrouter-generations {__version__}")
 
     def error(self, message: str) -> None:  # type: ignore[override]
+        if sys.stderr is None:  # closed; argparse before 3.11 does not expect that
+            self.exit(ExitCode.USAGE)
         super().error(scrubbed(safe_line(message)))
 
     def add_ids(self) -> None:
@@ -94,19 +97,29 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 def run(parser: Parser, work: Callable[[argparse.Namespace], int], argv: Sequence[str] | None = None) -> int:
     """Parse the command line, do the work, and turn every failure into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an ASCII terminal shows \u2026 for an ellipsis
+            stream.reconfigure(errors="backslashreplace")
     try:
-        args = parser.parse_intermixed_args(_joined(sys.argv[1:] if argv is None else argv))
-        return _finished(work(args))
+        return _finished(_worked(parser, work, sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
-        _silence_stdout()
+        _silence()
         return 0
     except ImportError as missing:
         complain(_missing_package(parser.prog, missing))
         return 1
     except Exception as failure:  # noqa: BLE001 -- the last line of defence: a message instead of a traceback
         return _failed(failure)
+
+
+def _worked(parser: Parser, work: Callable[[argparse.Namespace], int], argv: Sequence[str]) -> int:
+    try:
+        args = parser.parse_intermixed_args(_joined(argv))
+    except SystemExit as ended:  # --help, --version, wrong usage: all said
+        return int(ended.code or 0)
+    return work(args)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -125,16 +138,21 @@ def _failed(failure: Exception) -> int:
         failure = BadAnswerError("it is nested too deeply to be shown.")
     if isinstance(failure, OpenRouterError):
         complain(str(failure))
-        _silence_stdout()
+        _silence()
         return int(failure.exit_code)
     complain(f"Unexpected {type(failure).__name__}: {failure}\nThis is a bug in openrouter-generations.")
-    _silence_stdout()
+    _silence()
     return 1
 
 
 def _finished(code: int) -> int:
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise OutputError(f"The output could not be written: {problem.strerror}.") from None
     return code
 
 
@@ -142,16 +160,16 @@ def _interrupted() -> int:
     import threading
 
     complain("Interrupted.")
-    _silence_stdout()
+    _silence()
     if threading.active_count() > 1:
         os._exit(130)  # requests still under way would hold up a normal exit for as long as their timeout
     return 130
 
 
-def _silence_stdout() -> None:
+def _silence(descriptor: int = 1) -> None:
     """Nothing that is still buffered may fail a second time when the interpreter ends."""
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     except OSError:
         return
 
@@ -171,7 +189,7 @@ def complain(message: str) -> None:
     try:
         print(without_keys(safe_text(message)), file=sys.stderr, flush=True)
     except (OSError, UnicodeError, ValueError):
-        return
+        _silence(2)
 
 
 def without_keys(text: str) -> str:
@@ -188,7 +206,11 @@ def open_client(args: argparse.Namespace, *, connections: int = 16, stop: Event 
     from openrouter_generations import settings
     from openrouter_generations.client import Client
 
-    found = settings.load(args.api_key, os.environ, os.getcwd())
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was deleted
+        folder = ""
+    found = settings.load(args.api_key, os.environ, folder)
     _keys_in_use.append(found.api_key)
     return Client(
         found.api_key,

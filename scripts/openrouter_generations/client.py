@@ -27,7 +27,14 @@ import httpx
 
 from openrouter_generations import __version__, errors, ids, origin
 from openrouter_generations.documents import parsed
-from openrouter_generations.errors import ApiError, BadAnswerError, NetworkError, NotFoundError, UsageError
+from openrouter_generations.errors import (
+    ApiError,
+    BadAnswerError,
+    MissingKeyError,
+    NetworkError,
+    NotFoundError,
+    UsageError,
+)
 from openrouter_generations.text import safe_line, scrubbed
 
 Document = dict[str, object]
@@ -39,6 +46,7 @@ MAX_BODY = 64 << 20
 """Bytes of an answer after decompression."""
 
 _FRESH = 120  # seconds: younger records may not be written yet
+_CLOCK_ERROR = 3600  # seconds: an ID from later than this clock may lag behind is made up
 _FRESH_WAIT = 30.0
 _LADDER = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)  # seconds between questions for a late record; the last repeats
 _MAX_ID = 512
@@ -54,7 +62,7 @@ class Client:
     ID whose own timestamp is under two minutes old, otherwise 0. `stop`: an
     event that ends every pause at once.
 
-    Raises UsageError for a base URL, key or ID that may not be sent.
+    Raises UsageError for a base URL, key or ID that may not be sent, MissingKeyError for an empty key.
     """
 
     def __init__(
@@ -70,6 +78,9 @@ class Client:
         connections: int = 16,
         stop: threading.Event | None = None,
     ) -> None:
+        if not api_key:
+            raise MissingKeyError("No API key given.")
+        origin.check_header_value("The API key", api_key)
         self._root = origin.api_root(base_url, allow_http=allow_http)
         self._key = api_key
         self._timeout = timeout
@@ -77,6 +88,9 @@ class Client:
         self._wait = wait
         self._stop = stop or threading.Event()
         self._clock = _AttemptClock()
+        # More threads than connections must not meet in httpcore's pool: it may close a connection that another
+        # thread was just given. Besides, an attempt's time begins when it has a connection.
+        self._slots = threading.BoundedSemaphore(connections)
         self._resume_at = 0.0
         self._resume_lock = threading.Lock()
         self._http = _http_client(self._root, api_key, headers or {}, connections, self._clock)
@@ -141,7 +155,8 @@ class Client:
             self._wait_for_turn()
             tried += 1
             try:
-                return self._attempt(request, subject)
+                with self._slots:
+                    return self._attempt(request, subject)
             except BadAnswerError as failure:
                 failure.subject = subject
                 raise
@@ -167,23 +182,25 @@ class Client:
                 response.close()
         except httpx.HTTPError as failure:
             raise self._network_failure(failure) from failure
+        except UnicodeError as failure:  # from the look-up of a host name that cannot be one
+            raise NetworkError(f"{urlsplit(self._root).netloc} is no host name.", transient=False) from failure
         return _document(body, self._scrub)
 
     def _refusal(self, response: httpx.Response, subject: str) -> errors.OpenRouterError:
         status = response.status_code
         if status < 400:
-            target = safe_line(response.headers.get("location", "nowhere")[:200])
-            return BadAnswerError(f"a redirect ({status}) to {self._scrub(target)}, which is not followed.")
+            target = safe_line(self._scrub(response.headers.get("location") or "nowhere"))[:200]
+            return BadAnswerError(f"a redirect ({status}) to {target}, which is not followed.")
         try:
             body = b"".join(_decoded(response, MAX_BODY))
         except (httpx.HTTPError, BadAnswerError):
             body = b""  # the status says enough
-        message = self._scrub(_server_message(body) or response.reason_phrase)
+        message = self._scrub(_server_message(self._scrub(body.decode("utf-8", "replace"))) or response.reason_phrase)
         return errors.from_status(status, message, subject=subject, retry_after=_retry_after(response))
 
     def _network_failure(self, failure: httpx.HTTPError) -> errors.OpenRouterError:
         host = urlsplit(self._root).netloc
-        said = self._scrub(safe_line(str(failure)))
+        said = self._scrub(safe_line(str(failure))).rstrip(".")
         if isinstance(failure, httpx.TimeoutException):
             return NetworkError(f"{host} did not answer in full within {self._timeout:g} s (--timeout).")
         if isinstance(failure, httpx.RemoteProtocolError) and "disconnected" not in said and "closed" not in said:
@@ -221,7 +238,8 @@ def _check_id(generation_id: str) -> None:
 
 def _default_wait(generation_id: str) -> float:
     created = ids.created(generation_id)
-    return _FRESH_WAIT if created is not None and time.time() - created < _FRESH else 0.0
+    age = math.inf if created is None else time.time() - created
+    return _FRESH_WAIT if -_CLOCK_ERROR < age < _FRESH else 0.0
 
 
 def _pause_after(failure: ApiError | NetworkError, tried: int) -> float:
@@ -248,9 +266,9 @@ def _retry_after(response: httpx.Response) -> float | None:
     return max(0.0, moment - time.time())
 
 
-def _server_message(body: bytes) -> str:
+def _server_message(body: str) -> str:
     """The sentence in an error body; of HTML its title, of other text its beginning."""
-    text = body.decode("utf-8", "replace").strip()
+    text = body.strip()
     try:
         return errors.message_in(parsed(text))
     except BadAnswerError:
@@ -274,7 +292,7 @@ def _decoded(response: httpx.Response, limit: int) -> Iterator[bytes]:
     total = 0
     for piece in response.iter_raw():
         try:
-            plain = inflate(piece, limit + 1)
+            plain = inflate(piece, limit + 1 - total)
         except zlib.error as problem:
             raise BadAnswerError(f"the compressed body is damaged ({problem}).") from None
         total += len(plain)
@@ -288,7 +306,7 @@ def _document(body: bytes, scrub: Callable[[str], str]) -> Document:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadAnswerError("the body is not valid UTF-8.") from None
-    document = parsed(text)
+    document = parsed(text, scrub)
     if isinstance(document, dict) and isinstance(document.get("data", 0), (dict, type(None))):
         return document
     message = scrub(safe_line(errors.message_in(document)))[:300] if isinstance(document, dict) else ""
@@ -316,6 +334,10 @@ def _http_client(
         "Authorization": f"Bearer {api_key}",
         "User-Agent": f"openrouter-generations/{__version__}",
     }
+    try:
+        _ = httpx.URL(root).host  # decoding it finds what the parser let pass
+    except (httpx.InvalidURL, UnicodeError) as problem:
+        raise UsageError(f"OPENROUTER_BASE_URL {root!r} is not a URL: {safe_line(str(problem))}.") from problem
     try:
         client = httpx.Client(
             headers=headers,

@@ -69,20 +69,12 @@ def render(data: Record | None, asked_id: str | None, options: Options) -> str:
         blocks.append(NOTHING_STORED)
     elif not entries and options.messages is None:
         blocks.append(f"Nothing stored under {' or '.join(options.parts)}.")
-    if options.messages is not None and not any(entry.message is not None for entry in entries):
+    asked_for_messages = options.messages is not None and "input" in options.parts
+    if asked_for_messages and not any(entry.message is not None for entry in entries):
         blocks.append(f"No message in that range. Stored are {len(_messages(data))}, counted from 0.")
     total = sum(len(entry.passage.text) for entry in entries)
     hint = "Use --json for full raw response" + (f" ({size(total)} of text and more)" if None in shown else "")
     return header + "\n" + "\n\n".join([*blocks, hint]) + "\n"
-
-
-def media_in(data: Record | None) -> Iterator[Media]:
-    """All embedded media of a `data` object."""
-    for message in _messages(data or {}):
-        yield from (piece for piece in _pieces(message) if isinstance(piece, Media))
-    for name, section in (("prompt", "input"), ("completion", "output"), ("reasoning", "output")):
-        value = (fields.mapping(data or {}, section) or {}).get(name)
-        yield from (piece for piece in message_parts.of_content(value) if isinstance(piece, Media))
 
 
 def _has_text(data: Record) -> bool:
@@ -125,17 +117,10 @@ def _input_entries(data: Record, options: Options) -> Iterator[_Entry]:
         message = messages[i]
         role = fields.text(message, "role") if isinstance(message, dict) else None
         outer = i in (chosen[0], chosen[-1])
-        yield _Entry(
-            "INPUT",
-            f"  [{safe_line(role or 'no role')}]: ",
-            Passage(
-                _shown(_pieces(message), options),
-                4 if outer else 1,
-                f"--messages {i} --max-chars 0",
-                optional=not outer,
-            ),
-            message=i,
-        )
+        label = f"  [{safe_line(role or 'no role')[:60]}]: "
+        text, weight = _shown(_pieces(message), options), 4 if outer else 1
+        flags = f"--messages {i} --max-chars 0"
+        yield _Entry("INPUT", label, Passage(text, weight, flags, not outer, len(label) + 1), message=i)
 
 
 def _error_entries(data: Record) -> Iterator[_Entry]:
@@ -143,6 +128,7 @@ def _error_entries(data: Record) -> Iterator[_Entry]:
     if not error:
         return
     for place, attempt in enumerate([error, *fields.objects(error, "previous_errors")]):
+        middling = place > _ALWAYS_SHOWN
         status = attempt.get("status", attempt.get("code"))
         label = "Returned to the client: " if place == 0 else f"Earlier attempt {place}: "
         said = [
@@ -151,14 +137,17 @@ def _error_entries(data: Record) -> Iterator[_Entry]:
             if value is not None
         ]
         message = fields.text(attempt, "message") or "no message"
-        yield _Entry("ERROR", label, Passage(_clean(f"{', '.join(said)}: {message}".lstrip(": ")), 4, _ALL_ERRORS))
+        summary = _clean(f"{', '.join(said)}: {message}".lstrip(": "))
+        yield _Entry("ERROR", label, Passage(summary, 4, _ALL_ERRORS, middling, len(label) + 1))
         raw = attempt.get("raw")
         if raw not in (None, ""):
             text = raw if isinstance(raw, str) else json_text(raw)
-            yield _Entry("ERROR", "  Raw body: ", Passage(_clean(text), 2, _ALL_ERRORS))
+            yield _Entry("ERROR", "  Raw body: ", Passage(_clean(text), 2, _ALL_ERRORS, middling, 13))
 
 
 _ALL_ERRORS = "--part error --max-chars 0"
+_ALWAYS_SHOWN = 5
+"""Earlier attempts that are cut, where they are long, but never left out."""
 
 
 def _shown(pieces: Iterator[Piece], options: Options) -> str:
@@ -207,6 +196,8 @@ def _omission(entries: list[_Entry]) -> list[str]:
         return []
     first, last = entries[0].message, entries[-1].message
     length = sum(len(entry.passage.text) for entry in entries)
+    if first is None:
+        return [f"  [… {len(entries)} more left out, {length:,} characters; {_ALL_ERRORS} shows them …]"]
     return [
         f"  [… messages {first} to {last} left out, {length:,} characters; "
         f"--messages {first}:{(last or 0) + 1} shows them …]"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from openrouter_generations import errors
@@ -28,15 +29,19 @@ def _finite(digits: str) -> float:
     return value
 
 
+_SPACE = re.compile(r"\s+")
 _DECODER = json.JSONDecoder(parse_constant=_refused, parse_float=_finite)
 
 
-def parsed(text: str) -> object:
-    """Any JSON value. Raises BadAnswerError for NaN, Infinity, absurd nesting and what is not JSON."""
+def parsed(text: str, scrub: Callable[[str], str] = str) -> object:
+    """Any JSON value. Raises BadAnswerError for NaN, Infinity, absurd nesting and what is not JSON.
+
+    The error quotes the beginning of the text, `scrub`bed before it is cut.
+    """
     try:
         value: object = _DECODER.decode(text)
     except (RecursionError, ValueError) as problem:
-        raise BadAnswerError(f"the body is {_why_not_json(text, problem)}.") from None
+        raise BadAnswerError(f"the body is {_why_not_json(scrub(text[:1000]), problem)}.") from None
     if _too_deep(value):
         raise BadAnswerError("the JSON is nested too deeply.")
     return value
@@ -52,7 +57,7 @@ def _why_not_json(text: str, problem: Exception) -> str:
 
 def _too_deep(value: object) -> bool:
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         if not level:
             return False
         level = [
@@ -87,9 +92,9 @@ def read(path: str) -> Iterator[Saved]:
     """
     name = "standard input" if path == "-" else safe_line(path)
     text = _text(path, name)
-    place = 0
+    place, line, counted = 0, 1, 0
     while (place := _next_word(text, place)) < len(text):
-        line = text.count("\n", 0, place) + 1
+        line, counted = line + text.count("\n", counted, place), place
         try:
             value, place = _DECODER.raw_decode(text, place)
         except (RecursionError, ValueError) as problem:
@@ -102,9 +107,8 @@ def read(path: str) -> Iterator[Saved]:
 
 
 def _next_word(text: str, place: int) -> int:
-    while place < len(text) and text[place].isspace():
-        place += 1
-    return place
+    space = _SPACE.match(text, place)
+    return space.end() if space else place
 
 
 def _text(path: str, name: str) -> str:

@@ -218,7 +218,7 @@ def from_status(
     status: int, server_message: str = "", *, subject: str = "", retry_after: float | None = None
 ) -> ApiError:
     """The error for an HTTP status of 400 or above."""
-    kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
+    kind = _BY_STATUS.get(status) or (ServerError if 500 <= status < 600 else ApiError)
     return kind(status, server_message, subject=subject, retry_after=retry_after)
 
 

@@ -13,13 +13,19 @@ class Passage(NamedTuple):
     """A stretch of text. `weight`: how much of it to keep against the others; 0 < weight.
 
     `optional` passages (messages in the middle) may be left out whole.
-    `shown_by` are the flags that show all of it.
+    `shown_by` are the flags that show all of it, `overhead` the characters that
+    an optional one needs besides its text.
     """
 
     text: str
     weight: int
     shown_by: str
     optional: bool = False
+    overhead: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + (self.overhead if self.optional else 0)
 
 
 def fitted(passages: Sequence[Passage], limit: int) -> list[str | None]:
@@ -27,7 +33,7 @@ def fitted(passages: Sequence[Passage], limit: int) -> list[str | None]:
 
     0 is no limit. Cuts are made in the middle of the longest passages.
     """
-    if limit == 0 or sum(len(passage.text) for passage in passages) <= limit:
+    if limit == 0 or sum(passage.size for passage in passages) <= limit:
         return [passage.text for passage in passages]
     kept = _kept(passages, limit)
     share = _share([passages[i] for i in kept], limit)
@@ -45,7 +51,8 @@ def cut(text: str, room: int, shown_by: str) -> str:
     around = max(room - len(note), 0)
     head, tail = around - around * 2 // 5, around * 2 // 5
     note = f" [… {len(text) - head - tail:,} characters left out; {shown_by} shows them …] "
-    return text[:head] + note + (text[-tail:] if tail else "")
+    excerpt = text[:head] + note + (text[-tail:] if tail else "")
+    return excerpt if len(excerpt) < len(text) else text
 
 
 def _kept(passages: Sequence[Passage], limit: int) -> list[int]:
@@ -71,7 +78,7 @@ def _outermost(indexes: list[int], quantity: int) -> list[int]:
 
 def _share(passages: Sequence[Passage], limit: int) -> float:
     """Characters a unit of weight, so that short passages stay whole and the long ones share the rest."""
-    room = float(limit)
+    room = float(limit - sum(passage.size - len(passage.text) for passage in passages))
     weight = sum(passage.weight for passage in passages)
     for passage in sorted(passages, key=lambda passage: len(passage.text) / passage.weight):
         if weight <= 0 or len(passage.text) / passage.weight > room / weight:

@@ -6,21 +6,21 @@ gives the value when it is what its name says and None otherwise. None raises.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 Record = Mapping[str, object]
 """One parsed JSON object from the API, as received."""
 
+_ABSURD = 1e100
+"""From here on products and quotients overflow."""
+
 
 def number(record: Record, name: str) -> int | float | None:
-    """A finite number; booleans and strings that look like numbers are none."""
+    """A number; booleans, strings that look like numbers and what is no quantity of anything are none."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return value if abs(value) < _ABSURD else None  # NaN is not less either
 
 
 def count(record: Record, name: str) -> int | None:

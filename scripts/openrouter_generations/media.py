@@ -8,10 +8,12 @@ import hashlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 _DATA_URI = re.compile(
-    r"data:([\w.+-]{1,60}/[\w.+-]{1,80})?(?:;[\w.+-]{1,40}=[^;,\s]{0,80})*;base64,([A-Za-z0-9+/_=-]{32,})"
+    r"data:([\w.+-]{1,60}/[\w.+-]{1,80})?(?:;[\w.+-]{1,40}=[^;,\s]{0,80}){0,8};base64,([A-Za-z0-9+/_=-]{32,})"
 )
+_TYPE = re.compile(r"[a-z0-9.+-]{1,40}(?:/[a-z0-9.+-]{1,80})?")
 _AUDIO_FORMATS = {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
@@ -67,7 +69,25 @@ class Media(NamedTuple):
 
 
 def from_base64(kind: str, payload: str) -> Media:
-    return Media(_AUDIO_FORMATS.get(kind.lower(), kind.lower()), "".join(payload.split()))
+    return Media(_named(_AUDIO_FORMATS.get(kind.lower(), kind)), "".join(payload.split()))
+
+
+def _named(claimed: str) -> str:
+    """A type fit to print anywhere; stored words that are no type are not repeated."""
+    kind = claimed.strip().lower()
+    return kind if _TYPE.fullmatch(kind) else "application/octet-stream"
+
+
+def from_uri(link: str) -> Media | None:
+    """A link that is one `data:` URI, in base64 or percent-encoded; None for any other link."""
+    head, comma, payload = link.strip().partition(",")
+    if not comma or head[:5].lower() != "data:":
+        return None
+    kind, *parameters = head[5:].lower().split(";")
+    kind = kind or "text/plain"
+    if parameters and parameters[-1].strip() == "base64":
+        return from_base64(kind, payload)
+    return Media(_named(kind), base64.b64encode(unquote_to_bytes(payload.encode("utf-8", "replace"))).decode())
 
 
 def split(text: str) -> Iterator[str | Media]:
@@ -76,7 +96,7 @@ def split(text: str) -> Iterator[str | Media]:
     for match in _DATA_URI.finditer(text) if "base64," in text else ():
         if match.start() > place:
             yield text[place : match.start()]
-        yield Media((match[1] or "application/octet-stream").lower(), match[2])
+        yield Media(_named(match[1] or "application/octet-stream"), match[2])
         place = match.end()
     if place < len(text):
         yield text[place:]

@@ -25,12 +25,15 @@ _LINKS = {
     "file_url": "file",
     "url": "file",
 }
-_OWN_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "name", "type", "status"}
+_OWN_FIELDS = {"role", "content", "images", "audio", "tool_calls", "tool_call_id", "name", "type", "status"}
 
 
 def of_message(message: Record) -> Iterator[Piece]:
     """The content of one message, then its tool calls and whatever else it carries."""
     yield from of_content(message.get("content"))
+    yield from of_content(message.get("images"))
+    if audio := fields.mapping(message, "audio"):
+        yield from of_part({"audio": audio})
     for call in fields.objects(message, "tool_calls"):
         yield _call(call)
     rest = {
@@ -83,17 +86,19 @@ def _of_object(part: Record) -> Iterator[Piece]:
 
 def _embedded(part: Record) -> list[Piece]:
     """An image, sound, video or file, embedded or linked; empty for a part of another kind."""
-    audio = fields.mapping(part, "input_audio")
+    audio = fields.mapping(part, "input_audio") or fields.mapping(part, "audio")
     if audio and isinstance(audio.get("data"), str):
         return [media.from_base64(fields.text(audio, "format") or "audio", str(audio["data"]))]
     source = fields.mapping(part, "source")
     if source and isinstance(source.get("data"), str):
+        if source.get("type") == "text":
+            return [str(source["data"])]
         return [media.from_base64(fields.text(source, "media_type") or "file", str(source["data"]))]
     file = fields.mapping(part, "file") or part
     if isinstance(file.get("file_data"), str):
         return [
             f"(file {fields.text(file, 'filename') or 'without a name'})",
-            *_link("file", str(file["file_data"])),
+            media.from_uri(str(file["file_data"])) or media.from_base64("file", str(file["file_data"])),
         ]
     for name, what in _LINKS.items():
         target = part.get(name, (source or {}).get(name))
@@ -104,8 +109,7 @@ def _embedded(part: Record) -> list[Piece]:
 
 
 def _link(what: str, url: str) -> list[Piece]:
-    pieces = list(media.split(url))
-    return pieces if any(isinstance(piece, Media) for piece in pieces) else [f"[{what}: {url}]"]
+    return [media.from_uri(url) or f"[{what}: {url}]"]
 
 
 def _call(call: Record) -> str:

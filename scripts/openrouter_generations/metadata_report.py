@@ -7,12 +7,16 @@ it says something.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from openrouter_generations import fields
 from openrouter_generations.fields import Record
 from openrouter_generations.findings import findings
 from openrouter_generations.text import number, plain, safe_line, scrubbed, table, usd
+
+_LONGEST = 1000
+"""Characters of one value; the API's own are below 300."""
 
 
 def render(record: Record | None, asked_id: str | None) -> str:
@@ -37,19 +41,25 @@ def render(record: Record | None, asked_id: str | None) -> str:
     return scrubbed("\n\n".join("\n".join(block) for block in blocks) + "\n")
 
 
+def _short(value: object) -> str:
+    """Any value on one line of a bearable length; keys go before it is cut."""
+    shown = scrubbed(plain(value))
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} … ({len(shown):,} characters)"
+
+
 def _lines(record: Record, rows: tuple[tuple[str, str, str], ...]) -> Iterator[str]:
     """`label: value unit` for each field that is there."""
     for name, label, unit in rows:
         value = record.get(name)
         if value is not None:
-            yield f"{label}: {plain(value)}{unit}"
+            yield f"{label}: {_short(value)}{unit}"
 
 
 def _identity(record: Record, asked_id: str | None) -> list[str]:
-    lines = [f"Generation: {plain(record.get('id') or asked_id or 'unknown')}"]
+    lines = [f"Generation: {_short(record.get('id') or asked_id or 'unknown')}"]
     lines += _lines(record, (("model", "Model", ""),))
     provider = record.get("provider_name")
-    lines.append(f"Provider: {'unknown' if provider is None else plain(provider)}")
+    lines.append(f"Provider: {'unknown' if provider is None else _short(provider)}")
     lines += _lines(record, (("created_at", "Created", ""),))
     return lines
 
@@ -94,7 +104,7 @@ def _cost(record: Record) -> Iterator[str]:
     if record.get("cache_discount") is not None:
         discount = fields.number(record, "cache_discount") or 0
         effect = "saved" if discount > 0 else "premium for writing the cache"
-        yield f"Cache discount: {plain(record['cache_discount'])}" + (
+        yield f"Cache discount: {_short(record['cache_discount'])}" + (
             f" ({effect}; already in the total)" if discount else ""
         )
 
@@ -107,16 +117,19 @@ def _money(record: Record, name: str) -> str:
         try:
             value = float(value)
         except ValueError:
-            return plain(value)
-    amount = fields.number({name: value}, name)
-    return plain(record[name]) if amount is None else usd(amount)
+            return _short(value)
+        if not math.isfinite(value):
+            return _short(record[name])
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return _short(value)
+    return usd(value)
 
 
 def _performance(record: Record) -> Iterator[str]:
     latency, total = fields.number(record, "latency"), fields.number(record, "generation_time")
     if record.get("latency") is not None:
         first_token = latency is not None and total is not None and 0 < latency < total
-        yield f"Latency: {plain(record['latency'])} ms" + (
+        yield f"Latency: {_short(record['latency'])} ms" + (
             " (about the time to the first token)" if first_token else ""
         )
     yield from _lines(record, (("generation_time", "Generation time", " ms"),))
@@ -128,8 +141,8 @@ def _performance(record: Record) -> Iterator[str]:
 
 def _status(record: Record) -> Iterator[str]:
     reason, native = record.get("finish_reason"), fields.text(record, "native_finish_reason")
-    shown = "n/a" if reason is None else plain(reason)
-    yield f"Finish reason: {shown}" + (f" (native: {safe_line(native)})" if native and native != reason else "")
+    shown = "n/a" if reason is None else _short(reason)
+    yield f"Finish reason: {shown}" + (f" (native: {_short(native)})" if native and native != reason else "")
     yield f"Streamed: {_or_na(record.get('streamed'))}"
     yield from _lines(record, (("is_byok", "BYOK", ""),))
     yield f"Cancelled: {_or_na(record.get('cancelled'))}"
@@ -138,7 +151,7 @@ def _status(record: Record) -> Iterator[str]:
 
 
 def _or_na(value: object) -> str:
-    return "n/a" if value is None else plain(value)
+    return "n/a" if value is None else _short(value)
 
 
 def _request(record: Record) -> Iterator[str]:
@@ -163,7 +176,7 @@ def _request(record: Record) -> Iterator[str]:
         value = record.get(name)
         said = value not in (None, "", unremarkable.get(name))
         if said and not (name == "http_referer" and value == record.get("origin")):
-            yield f"{label}: {plain(value)}"
+            yield f"{label}: {_short(value)}"
 
 
 def attempts(record: Record) -> list[str]:
@@ -175,8 +188,8 @@ def attempts(record: Record) -> list[str]:
         rows.append(
             [
                 f"{place}.",
-                safe_line(fields.text(attempt, "provider_name") or "unknown provider"),
-                "no status" if status is None else plain(status),
+                _short(fields.text(attempt, "provider_name") or "unknown provider"),
+                "no status" if status is None else _short(status),
                 "" if latency is None else f"{number(latency)} ms",
                 "  ".join(_special(attempt, chain)),
             ]
@@ -187,9 +200,9 @@ def attempts(record: Record) -> list[str]:
 def _special(attempt: Record, chain: list[dict[str, object]]) -> Iterator[str]:
     model, tier = fields.text(attempt, "model_permaslug"), fields.text(attempt, "routed_service_tier")
     if model and any(fields.text(other, "model_permaslug") != model for other in chain):
-        yield f"model {safe_line(model)}"
+        yield f"model {_short(model)}"
     if tier:
-        yield f"tier {safe_line(tier)}"
+        yield f"tier {_short(tier)}"
     if fields.flag(attempt, "is_byok"):
         yield "own key"
 

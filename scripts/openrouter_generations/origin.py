@@ -19,6 +19,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def check_header_value(source: str, value: str, *, spaces: bool = False) -> None:
+    """Raise UsageError, which names `source`, for what no HTTP header can hold."""
+    if not value.isascii() or not (value == "" or value.isprintable()) or (not spaces and " " in value):
+        raise UsageError(
+            f"{source} holds a character that cannot be sent: a control character, "
+            f"{'' if spaces else 'a space, '}or one outside ASCII (a curly quote?). Copy the value again."
+        )
+
+
 def api_root(base_url: str, *, allow_http: bool = False) -> str:
     """The URL that paths such as `/generation` are appended to: `<origin>/api/v1`.
 
@@ -33,7 +42,7 @@ def api_root(base_url: str, *, allow_http: bool = False) -> str:
         raise UsageError(f"OPENROUTER_BASE_URL {shown!r} is not a URL: {problem}.") from None
     if not base_url.isascii() or not base_url.isprintable() or " " in base_url or not host:
         raise UsageError(f"OPENROUTER_BASE_URL {shown!r} is not a URL. Expected something like {DEFAULT}.")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or "?" in base_url or "#" in base_url:
         raise UsageError(
             f"OPENROUTER_BASE_URL may hold scheme, host, port and path only, like {DEFAULT}: "
             "no user name, password, query or fragment."

@@ -7,12 +7,12 @@ import sys
 import tempfile
 from types import TracebackType
 
-from openrouter_generations.errors import OutputError, UsageError
-from openrouter_generations.text import safe_line, size
+from openrouter_generations.errors import OutputError
+from openrouter_generations.text import safe_line
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write atomically with mode 0600. Raises UsageError for a target that is no file, OutputError."""
+    """Write atomically with mode 0600. Raises OutputError, also for a target that is no regular file."""
     with _NewFile(path) as file:
         file.write(content)
 
@@ -57,7 +57,8 @@ class Output:
             self._file.discard()
             return
         written = self._file.commit()
-        _print(f"Wrote {written:,} bytes ({size(written)}) to {safe_line(self._path)}\n")
+        if sys.stdout is not None:
+            _print(f"Wrote {written:,} bytes to {safe_line(self._path)}\n")
 
 
 def _print(text: str) -> None:
@@ -72,19 +73,20 @@ def _print(text: str) -> None:
 
 def _check_target(path: str) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"{safe_line(path)} is not a regular file; leave --output out to print the report.")
-    folder = os.path.dirname(os.path.realpath(path))
+        raise OutputError(f"{safe_line(path)} is not a regular file and will not be replaced by one.")
+    folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        raise UsageError(f"The folder {safe_line(folder)} does not exist.")
+        raise OutputError(f"{safe_line(path)} could not be written: there is no folder {safe_line(folder)}.")
 
 
 class _NewFile:
     """A temporary neighbour of `path` that takes its place on commit."""
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.realpath(path)  # a link is kept, the file behind it replaced
         _check_target(path)
+        self._path = path
         try:
+            self._path = os.path.realpath(path)  # a link is kept, the file behind it replaced
             descriptor, self._temporary = tempfile.mkstemp(  # mode 0600
                 dir=os.path.dirname(self._path), prefix=".openrouter-", suffix=".part"
             )

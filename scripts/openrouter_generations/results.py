@@ -36,17 +36,18 @@ def report(args: argparse.Namespace, kind: str, render: Callable[[dict[str, obje
     wanted = wanted_ids(args)
     saved = saved_of_kind(args, kind, wanted) if args.sources else None
     several = len(saved if saved is not None else wanted) > 1
-    code = 0
+    code, gap = 0, ""
     with Output(args.output) as out:
         results = _from_saved(saved) if saved is not None else _fetched(args, kind, wanted)
-        for shown, result in enumerate(results):
+        for result in results:
             if result.error is not None:
                 cli.complain(str(result.error))
                 code = code or int(result.error.exit_code)
             if args.json:
                 out.write(_json(result, several, out))
             elif result.error is None:
-                out.write(("\n" if shown else "") + cli.without_keys(render(result.data, result.generation_id)))
+                out.write(gap + cli.without_keys(render(result.data, result.generation_id)))
+                gap = "\n"
     return code
 
 

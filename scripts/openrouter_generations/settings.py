@@ -52,20 +52,14 @@ def load(flag: str | None, environ: Mapping[str, str], folder: str) -> Settings:
             f"Pass --api-key <key> or set the {_KEY} environment variable (or put it into a .env file).\n"
             "Get one at https://openrouter.ai/settings/keys"
         )
-    _check_header_value(source, key, spaces=False)
+    origin.check_header_value(source, key)
     root = origin.api_root(values.get(_BASE_URL) or origin.DEFAULT, allow_http=environ.get(ALLOW_HTTP) == "1")
-    headers = {header: values[name] for name, header in _ATTRIBUTION.items() if values.get(name)}
+    headers = {}
     for name, header in _ATTRIBUTION.items():
-        _check_header_value(name, headers.get(header, ""), spaces=True)
+        if value := values.get(name, "").strip(" "):
+            origin.check_header_value(name, value, spaces=True)
+            headers[header] = value
     return Settings(key, root, headers)
-
-
-def _check_header_value(source: str, value: str, *, spaces: bool) -> None:
-    if not value.isascii() or not (value == "" or value.isprintable()) or (not spaces and " " in value):
-        raise UsageError(
-            f"{source} holds a character that cannot be sent: a control character, "
-            f"{'' if spaces else 'a space, '}or one outside ASCII (a curly quote?). Copy the value again."
-        )
 
 
 def _dotenv(folder: str) -> dict[str, str]:

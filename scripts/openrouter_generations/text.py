@@ -62,6 +62,11 @@ def number(value: float) -> str:
 
     Whatever reads the output of the TypeScript original expects this form.
     """
+    if isinstance(value, int) and abs(value) > 2**53:
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf if value > 0 else -math.inf
     if isinstance(value, int):
         return str(value)
     if not math.isfinite(value):
@@ -102,7 +107,7 @@ def usd(value: float | Decimal) -> str:
     Below a millionth the form is scientific with four decimals. Ties are
     rounded up, as JavaScript's toFixed and toExponential do.
     """
-    from decimal import ROUND_HALF_UP, Decimal
+    from decimal import ROUND_HALF_UP, Context, Decimal
 
     if value == 0:
         return "$0.00"
@@ -111,7 +116,8 @@ def usd(value: float | Decimal) -> str:
     if size >= Decimal("1e21"):
         return f"{sign}${number(float(size))}"
     if size >= Decimal(0.000001):  # noqa: RUF032 -- the double that JavaScript compares with
-        whole, _, decimals = f"{size.quantize(Decimal('1e-8'), ROUND_HALF_UP):f}".partition(".")
+        rounded = size.quantize(Decimal("1e-8"), ROUND_HALF_UP, Context(prec=40))
+        whole, _, decimals = f"{rounded:f}".partition(".")
         return f"{sign}${whole}.{decimals.rstrip('0').ljust(2, '0')}"
     power = size.adjusted()
     mantissa = size.scaleb(-power).quantize(Decimal("1e-4"), ROUND_HALF_UP)
