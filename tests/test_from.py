@@ -302,8 +302,5 @@ def test_samples_read_back(sample: Path, tmp_path: Path) -> None:
 
 
 def test_the_sample_for_the_readme(run: Runner) -> None:
-    sample = SCRIPTS.parent / "tests" / "data" / "sample.json"
-    if not sample.exists():
-        pytest.skip("no sample.json yet")
-    done = run(METADATA, "--from", sample)
+    done = run(METADATA, "--from", SCRIPTS.parent / "tests" / "data" / "sample.json")
     assert (done.returncode, done.stderr) == (0, "")

@@ -84,6 +84,8 @@ def test_an_id_of_this_minute_is_waited_for_by_itself(server: OpenRouterServer, 
         ("gen-{}-" + TAIL, 0, 30),
         ("gen-{}-" + TAIL, 100, 30),
         ("gen-emb-{}-" + TAIL, 5, 30),
+        ("gen-{}-short", 5, 30),
+        ("gen-{}", 5, 0),  # a cut one
         ("gen-{}-" + TAIL, -60, 30),  # the clock here is behind
         ("gen-{}-" + TAIL, 130, 0),
         ("gen-{}-" + TAIL, 10_000_000, 0),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """argparse with exact flags, and errors that repeat neither a key nor what could steer a terminal."""
 
+    takes_ids = False
+
     def __init__(self, doc: str, examples: str) -> None:
         codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_MEANINGS.items())
         super().__init__(
@@ -40,6 +42,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_ids(self) -> None:
         """`ID …`, `--id` and `--from`: what to report on."""
+        self.takes_ids = True
         self.add_argument(
             "ids", metavar="ID", nargs="*", help="generation IDs, like gen-1771967930-1gsys6ZhRaY0TPbuRsDR"
         )
@@ -116,18 +119,25 @@ def run(parser: Parser, work: Callable[[argparse.Namespace], int], argv: Sequenc
 
 def _worked(parser: Parser, work: Callable[[argparse.Namespace], int], argv: Sequence[str]) -> int:
     try:
-        args = parser.parse_intermixed_args(_joined(argv))
+        args = parser.parse_intermixed_args(_joined(argv, ids=parser.takes_ids))
     except SystemExit as ended:  # --help, --version, wrong usage: all said
         return int(ended.code or 0)
     return work(args)
 
 
-def _joined(argv: Sequence[str]) -> list[str]:
-    """`--messages -3:` as `--messages=-3:`; argparse takes a value that begins with a dash for a flag."""
+def _joined(argv: Sequence[str], *, ids: bool) -> list[str]:
+    """Words that argparse would misread: `--messages -3:` becomes one word, and `--id ID` the bare ID.
+
+    It takes a value that begins with a dash for a flag, and would put every
+    `--id` before the other IDs, whatever their order.
+    """
     joined: list[str] = []
     for word in argv:
-        if joined and joined[-1] == "--messages" and word[:1] == "-" and word[1:2].isdigit():
+        before = joined[-1] if joined else ""
+        if before == "--messages" and word[:1] == "-" and word[1:2].isdigit():
             joined[-1] += f"={word}"
+        elif ids and before == "--id" and word[:1] not in ("-", ""):
+            joined[-1] = word
         else:
             joined.append(word)
     return joined

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from openrouter_generations import __version__, errors, ids, origin
+from openrouter_generations import __version__, errors, origin
 from openrouter_generations.documents import parsed
 from openrouter_generations.errors import (
     ApiError,
@@ -49,6 +49,7 @@ _FRESH = 120  # seconds: younger records may not be written yet
 _CLOCK_ERROR = 3600  # seconds: an ID from later than this clock may lag behind is made up
 _FRESH_WAIT = 30.0
 _LADDER = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)  # seconds between questions for a late record; the last repeats
+_DATED = re.compile(r"gen-(?:[a-z]+-)?([0-9]{10})-[0-9A-Za-z]")  # whatever the rest: an argument is taken as it is
 _MAX_ID = 512
 
 
@@ -59,7 +60,8 @@ class Client:
     `allow_http`. `timeout`: seconds for one attempt, connect to last byte.
     `retries`: further attempts after 408, 429, 5xx and network failures.
     `wait`: seconds to keep asking while the answer is 404; None is 30 for an
-    ID whose own timestamp is under two minutes old, otherwise 0. `stop`: an
+    ID whose own timestamp is under two minutes old, otherwise 0.
+    `connections`: requests at one time, however many threads ask. `stop`: an
     event that ends every pause at once.
 
     Raises UsageError for a base URL, key or ID that may not be sent, MissingKeyError for an empty key.
@@ -237,8 +239,8 @@ def _check_id(generation_id: str) -> None:
 
 
 def _default_wait(generation_id: str) -> float:
-    created = ids.created(generation_id)
-    age = math.inf if created is None else time.time() - created
+    match = _DATED.match(generation_id)
+    age = time.time() - int(match[1]) if match else math.inf
     return _FRESH_WAIT if -_CLOCK_ERROR < age < _FRESH else 0.0
 
 

@@ -221,7 +221,7 @@ def _cost(diagnosis: Diagnosis) -> Iterator[str]:
     cost, record = diagnosis.cost, diagnosis.record
     who = fields.text(record, "provider_name")
     if cost.zero_because:
-        yield f"Nothing charged: {cost.zero_because}."
+        yield f"Nothing charged (total_cost is 0): {cost.zero_because}."
     elif cost.charged is not None and cost.byok_upstream is None:
         yield f"Charged: {text.usd(cost.charged)}"
     if cost.byok_upstream is not None:

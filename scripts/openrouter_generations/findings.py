@@ -205,13 +205,14 @@ def _stored_error(record: Record, failure: Failure) -> Finding:
         evidence["error.previous_errors"] = [{k: v for k, v in one.items() if v is not None} for one in before]
         names = [f"{_name(one.provider)} {one.status or ''}".strip() for one in failure.earlier]
         summary += f"{'' if summary.endswith(('.', '!', '?', '…')) else '.'} Before it: {_some(names)}."
-    return Finding("provider-error", ERROR, summary, evidence, _failure_advice(failure.status, said or ""))
+    advice = _failure_advice(failure.status, said or "", after_others=bool(failure.earlier))
+    return Finding("provider-error", ERROR, summary, evidence, advice)
 
 
 _CONTEXT = re.compile(r"context.{0,12}(length|window|limit)|too (long|large|many tokens)|maximum.{0,20}tokens", re.I)
 
 
-def _failure_advice(code: int | None, said: str) -> str:
+def _failure_advice(code: int | None, said: str, *, after_others: bool) -> str:
     """What to change, by the status returned to the client and the words that came with it."""
     if code in (400, 413, 422) and _CONTEXT.search(said):
         return "Shorten the input or lower max_tokens, or choose a model with a larger context."
@@ -235,6 +236,8 @@ def _failure_advice(code: int | None, said: str) -> str:
             "with provider.ignore."
         )
     if code is not None and code >= 500:
+        if after_others:
+            return "Retry; falling back to other providers did not help, so name fallback models in models."
         return (
             "Retry; allow other providers (allow_fallbacks: true, no provider.only), or name fallback models in models."
         )
@@ -527,13 +530,18 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     names = _some([_who_and_status(one) for one in losers])
     summary = f"{count} failed first ({names}), then {_who(last)} {then}; "
     known = "at least " if None in spent and lost else ""
+    advice = (
+        "Choosing other providers would not have helped: all that were tried failed. Name fallback models in models."
+        if measures.all_failed(record, chain)
+        else f"To skip what failed: {_setting('provider.ignore', losers)}; to choose the first: provider.order."
+    )
     summary += f"{known}{text.duration(lost)} lost." if lost or None not in spent else "time lost not recorded."
     return Finding(
         "fallback",
         WARNING,
         summary,
         _chain_evidence(chain),
-        f"To skip what failed: {_setting('provider.ignore', losers)}; to choose the first: provider.order.",
+        advice,
     )
 
 
