@@ -72,7 +72,7 @@ def report(data: dict[str, Any] | None, **options: Any) -> str:
 def message(content: object, **more: Any) -> str:
     """How one message is shown: the text between the fence's lines, without the label."""
     shown = report({"input": {"messages": [{"role": "user", "content": content, **more}]}, "output": {}}, max_chars=0)
-    return shown.split(f"{OPEN}\nMessages:\n  [user]: ")[1].split(f"\n{CLOSE}")[0]
+    return shown.split(f"{OPEN}\nMessages: 1 (counted from 0)\n  [user]: ")[1].split(f"\n{CLOSE}")[0]
 
 
 # Sections

@@ -186,7 +186,7 @@ def _section(rows: list[tuple[_Entry, str | None]], data: Record, options: Optio
 
 def _messages_heading(rows: list[tuple[_Entry, str | None]], data: Record, options: Options) -> str:
     if options.messages is None:
-        return "Messages:"
+        return f"Messages: {len(_messages(data))} (counted from 0)"
     numbers = [entry.message for entry, _ in rows if entry.message is not None]
     return f"Messages: {numbers[0]} to {numbers[-1]} of {len(_messages(data))} (counted from 0)"
 
