@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -44,6 +45,21 @@ def test_generation_and_content(server: OpenRouterServer, client: Client) -> Non
     assert client.content(ID) == {"data": make_content(ID)}
     assert [request.path for request in server.requests] == [METADATA, CONTENT]
     assert server.connections == 1  # kept open in between
+
+
+def test_every_address_of_a_host_is_tried(server: OpenRouterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server listens on 127.0.0.1 alone; 127.0.0.2 refuses."""
+    server.add(ID, make_metadata(ID))
+    port = int(server.url.rsplit(":", 1)[1])
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+    look_up = socket.getaddrinfo
+
+    def found(host: str, *more: Any, **options: Any) -> list[Any]:
+        return both if host == "localhost" else look_up(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with Client(KEY, f"http://localhost:{port}", retries=0) as by_name:
+        assert by_name.generation(ID) == {"data": make_metadata(ID)}
 
 
 def test_null_is_an_answer(server: OpenRouterServer, client: Client) -> None:

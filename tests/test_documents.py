@@ -25,7 +25,7 @@ PAGES = {
 }
 ENTRY_POINTS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-OTHERS_FLAGS = {"--quiet"}  # pip's
+OTHERS_FLAGS = {"--quiet", "--with", "--quick"}  # of pip, uv and the benchmark
 
 
 @cache

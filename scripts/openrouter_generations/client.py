@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import socket
 import ssl
 import threading
 import time
@@ -398,8 +399,24 @@ class _ClockedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._clock.left(httpcore.ConnectTimeout)
-        return _ClockedStream(self._sockets.connect_tcp(host, port, left, local_address, socket_options), self._clock)
+        failed: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in _addresses(host, port):  # one by one, or each would get the whole time
+            left = self._clock.left(httpcore.ConnectTimeout)
+            try:
+                stream = self._sockets.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
+                failed = failure
+            else:
+                return _ClockedStream(stream, self._clock)
+        raise failed
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as failure:
+        raise httpcore.ConnectError(str(failure)) from failure
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class _ClockedStream(httpcore.NetworkStream):
