@@ -801,7 +801,9 @@ def tool_calls(record: Record, content: Record | None, asked: str | None) -> Fin
         INFO,
         "Ended by asking for a tool, which is normal: the answer's text comes after the tool's result.",
         _evidence(record, "finish_reason", "native_finish_reason", "native_tokens_completion"),
-        'Run the tool and send its result in a message with role "tool"; tool_choice: "none" asks for text.',
+        # The API describes stored output as text and reasoning only.
+        "Read tool_calls in the response (the stored content does not keep them), run the tool and send the result "
+        'in a message with role "tool" and its tool_call_id; tool_choice: "none" asks for text.',
     )
 
 
