@@ -126,7 +126,9 @@ def test_the_report_answers_what_people_ask(run: Runner, server: OpenRouterServe
     assert table["a/large"][1:4] == ["2", "$2.0000", ">99%"]
     assert table["b/small"][1:4] == ["3", "$0.0012", "<1%"]
     assert (table["a/large"][-1], table["b/small"][-1]) == ("-", "1")
-    assert report.index(made[0]) < report.index(made[1]) < report.index(made[2])
+    dearest = report[report.index("Dearest") :]
+    assert dearest.index(made[0]) < dearest.index(made[1]) < dearest.index(made[2])
+    assert re.search(rf"What failed\n +\S+  {made[4]}  The generation ended in an error", report)
     assert max(map(len, report.splitlines())) <= 100
 
 

@@ -165,7 +165,9 @@ def provider_error(record: Record, content: Record | None, asked: str | None) ->
         return None
     native = fields.text(record, "native_finish_reason")
     where = _provider(record) or "the provider"
-    summary = f"The generation ended in an error at {where}"
+    chain = attempts(record)
+    code = status(chain[-1]) if chain and measures.failed(chain[-1]) else None
+    summary = f"The generation ended in an error at {where}" + (f" with status {code}" if code else "")
     summary += f' (native reason "{quoted(native, 60)}")' if native and native != "error" else ""
     produced = completion_tokens(record)
     summary += f", after {text.plural(produced, 'completion token')}." if produced else "."
@@ -173,8 +175,7 @@ def provider_error(record: Record, content: Record | None, asked: str | None) ->
         "provider-error",
         ERROR,
         summary,
-        _evidence(record, "finish_reason", "native_finish_reason", "provider_name")
-        | _chain_evidence(attempts(record), "status"),
+        _evidence(record, "finish_reason", "native_finish_reason", "provider_name") | _chain_evidence(chain, "status"),
         "No error is stored with it: retry, with other providers allowed (allow_fallbacks, models)."
         if content is not None
         else "The provider's own words are in the stored error: get_generation_content.py ID --part error "

@@ -61,7 +61,7 @@ def render(found: Reconciliation) -> str:
     if found.rows:
         sections.append(_sums(found.summary.totals))
         sections += [_group_table(name, groups, found) for name, groups in found.summary.groups.items()]
-        sections += [_dearest(found.summary), _slowest(found.summary), _findings(found.summary)]
+        sections += [_failed(found.rows), _dearest(found.summary), _slowest(found.summary), _findings(found.summary)]
     if found.comparison:
         sections.append(_claims(found.comparison))
     sections += [_missing(found), _other_failures(found), _cut(found), _remarks(found)]
@@ -190,6 +190,19 @@ def _shortened(value: str, room: int) -> str:
     return shown if len(shown) <= room else f"{shown[:half]}…{shown[len(shown) - half + 1 :]}"
 
 
+def _failed(rows: list[Row]) -> list[str]:
+    """The first failed generations, each with its cost and its worst finding."""
+    failed = [row for row in rows if row.failed]
+    if not failed:
+        return []
+    shown = failed[: summary.EXTREMES]
+    costs = _money(row.whole_cost for row in shown)
+    told = [(f"  {cost}", row.id, row.notes[0].summary) for cost, row in zip(costs, shown, strict=True)]
+    more = [f"  and {len(failed) - len(shown):,} more"] if len(failed) > len(shown) else []
+    clipped = [(cost, _clip(one, 50), safe_line(said)) for cost, one, said in told]
+    return ["What failed", *(_clip(line, _WIDTH) for line in text.table(clipped, right=(0,))), *more]
+
+
 def _dearest(found: Summary) -> list[str]:
     if len(found.dearest) < 2:
         return []
@@ -285,8 +298,8 @@ def _missing(found: Reconciliation) -> list[str]:
 
 _OFFLINE = ("  They are not in the receipts given with --from; without --from they would be asked for.",)
 _CAUSES = (
-    "  Three causes: too early (a record appears seconds after its answer, later after an interrupted",
-    "  stream: try --wait 60), a key of another account, or a wrong ID.",
+    "  Three causes: too early (only if the call ended seconds ago, a minute for an interrupted stream:",
+    "  try --wait 60), a key of another account, or a wrong ID.",
 )
 
 
