@@ -160,3 +160,8 @@ def test_commands_of_the_skill_run_from_another_folder(tmp_path: Path) -> None:
             [sys.executable, script, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True
         )
         assert done.stdout.strip().endswith(__version__)
+
+
+def test_the_query_over_receipts_is_the_one_that_is_tested() -> None:
+    queries = [re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for page in (README, PAGES["references/reconcile.md"])]
+    assert queries[0] == queries[1] != []
