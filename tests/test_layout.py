@@ -85,7 +85,7 @@ def test_there_is_no_cycle() -> None:
 
 
 def test_only_the_client_speaks_http() -> None:
-    assert {name for name, tree in MODULES.items() if imported(tree) & HTTP} == {"client"}
+    assert {name for name, tree in MODULES.items() if imported(tree) & HTTP} == {"client", "sockets"}
 
 
 @pytest.mark.parametrize("name", PURE)
