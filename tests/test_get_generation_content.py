@@ -432,6 +432,9 @@ def test_media_is_saved_by_content(tmp_path: Path, run: Runner) -> None:
     assert (folder / name).read_bytes() == PICTURE
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert f"[image/png, 2.0 MB, saved as {folder / name}]" in done.stdout
+    assert done.stdout.endswith(
+        f"Saved 1 file:\n  {folder / name} (image/png, {len(PICTURE):,} bytes, in message 150)\n"
+    )
 
 
 def test_media_that_is_damaged_or_named_by_the_server(tmp_path: Path, run: Runner) -> None:
@@ -448,6 +451,19 @@ def test_media_that_is_damaged_or_named_by_the_server(tmp_path: Path, run: Runne
         "hash.bin",
         "hash.bin",
     ]
+
+
+def test_media_that_comes_again_is_one_file_with_its_places(tmp_path: Path, run: Runner) -> None:
+    message = {
+        "role": "user",
+        "content": f"See {data_uri(b'text' * 20, 'text/plain')} and {data_uri(b'text' * 20, 'text/plain')}",
+    }
+    data = {"input": {"messages": [message] * 5}, "output": {"completion": data_uri(b"text" * 20, "text/plain")}}
+    file = tmp_path / "saved.json"
+    file.write_text(json.dumps({"data": data}))
+    done = run(SCRIPT, "--from", file, "--save-media", tmp_path / "media", "--max-chars", 100)
+    assert len(list((tmp_path / "media").iterdir())) == 1
+    assert "80 bytes, in message 0, message 1, message 2 and 3 more)" in done.stdout
 
 
 def test_media_where_nothing_can_be_written(run: Runner, tmp_path: Path) -> None:

@@ -30,15 +30,15 @@ read it (then the answer is 403)."""
 class Options(NamedTuple):
     """What to show: `parts` of PARTS, `messages` as a slice, `max_chars` in all (0: no limit).
 
-    `token` marks the fences; `saved_as` gives the file that a piece of media
-    was written to, or None.
+    `token` marks the fences; `saved_as` is given a piece of media and where it
+    stands ("message 3"), and gives the file that it was written to, or None.
     """
 
     token: str
     parts: tuple[str, ...] = PARTS
     messages: slice | None = None
     max_chars: int = 16_000
-    saved_as: Callable[[Media], str | None] = lambda media: None
+    saved_as: Callable[[Media, str], str | None] = lambda media, place: None
 
 
 class _Entry(NamedTuple):
@@ -101,7 +101,7 @@ def _entries(data: Record, options: Options) -> Iterator[_Entry]:
     answer = fields.mapping(data, "output") or {}
     for part, name in (("output", "completion"), ("reasoning", "reasoning")):
         if part in options.parts and answer.get(name) is not None:
-            text = _shown(message_parts.of_content(answer[name]), options)
+            text = _shown(message_parts.of_content(answer[name]), name, options)
             weight = 4 if part == "output" else 2
             yield _Entry("OUTPUT", f"{name.title()}: ", Passage(text, weight, f"--part {part} --max-chars 0"))
 
@@ -109,7 +109,7 @@ def _entries(data: Record, options: Options) -> Iterator[_Entry]:
 def _input_entries(data: Record, options: Options) -> Iterator[_Entry]:
     prompt = (fields.mapping(data, "input") or {}).get("prompt")
     if prompt is not None:
-        text = _shown(message_parts.of_content(prompt), options)
+        text = _shown(message_parts.of_content(prompt), "prompt", options)
         yield _Entry("INPUT", "Prompt: ", Passage(text, 4, "--part input --max-chars 0"))
     messages = _messages(data)
     chosen = range(len(messages))[options.messages or slice(None)]
@@ -118,7 +118,7 @@ def _input_entries(data: Record, options: Options) -> Iterator[_Entry]:
         role = fields.text(message, "role") if isinstance(message, dict) else None
         outer = i in (chosen[0], chosen[-1])
         label = f"  [{safe_line(role or 'no role')[:60]}]: "
-        text, weight = _shown(_pieces(message), options), 4 if outer else 1
+        text, weight = _shown(_pieces(message), f"message {i}", options), 4 if outer else 1
         flags = f"--messages {i} --max-chars 0"
         yield _Entry("INPUT", label, Passage(text, weight, flags, not outer, len(label) + 1), message=i)
 
@@ -150,14 +150,14 @@ _ALWAYS_SHOWN = 5
 """Earlier attempts that are cut, where they are long, but never left out."""
 
 
-def _shown(pieces: Iterator[Piece], options: Options) -> str:
+def _shown(pieces: Iterator[Piece], place: str, options: Options) -> str:
     """The pieces of a message as text: embedded media as one bracket with type and size."""
     shown = []
     for piece in pieces:
         if isinstance(piece, str):
             shown.append(piece)
         else:
-            saved = options.saved_as(piece)
+            saved = options.saved_as(piece, place)
             shown.append(f"[{piece.kind}, {size(piece.octets)}{f', saved as {saved}' if saved else ''}]")
     return _clean("\n    ".join(shown) if len(shown) > 1 else "".join(shown))
 

@@ -7,7 +7,7 @@ import os
 from openrouter_generations import output
 from openrouter_generations.errors import OutputError
 from openrouter_generations.media import Media
-from openrouter_generations.text import plural, safe_line, size
+from openrouter_generations.text import plural, safe_line
 
 _LISTED = 20
 
@@ -17,21 +17,23 @@ class MediaFolder:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._saved: dict[str, Media] = {}
+        self._saved: dict[str, tuple[Media, list[str]]] = {}
         try:
             os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as problem:
             raise OutputError(f"The folder {safe_line(path)} could not be made: {problem.strerror}.") from None
 
-    def save(self, media: Media) -> str | None:
-        """The path of the file; None where the stored base64 is damaged."""
+    def save(self, media: Media, place: str) -> str | None:
+        """The path of the file; None where the stored base64 is damaged. `place`: where it stands."""
         name, content = media.file_name, media.decoded()
         if name is None or content is None:
             return None
         path = os.path.join(self._path, name)
         if path not in self._saved:
             output.write_file(path, content)
-            self._saved[path] = media
+        places = self._saved.setdefault(path, (media, []))[1]
+        if place not in places:
+            places.append(place)
         return path
 
     def account(self) -> str:
@@ -41,7 +43,12 @@ class MediaFolder:
         if not saved:
             return "\nNo media in what was selected; nothing was saved.\n"
         lines = [
-            f"  {safe_line(path)} ({safe_line(media.kind)}, {size(media.octets)})" for path, media in saved[:_LISTED]
+            f"  {safe_line(path)} ({safe_line(media.kind)}, {media.octets:,} bytes, {_places(places)})"
+            for path, (media, places) in saved[:_LISTED]
         ]
         more = [f"  and {len(saved) - _LISTED} more"] if len(saved) > _LISTED else []
         return "\n".join([f"\nSaved {plural(len(saved), 'file')}:", *lines, *more]) + "\n"
+
+
+def _places(places: list[str]) -> str:
+    return f"in {', '.join(places[:3])}" + (f" and {len(places) - 3} more" if len(places) > 3 else "")
