@@ -222,6 +222,13 @@ def test_wording(
         assert words in done.stderr
 
 
+def test_a_missing_generation_is_dated_by_its_id() -> None:
+    assert "(the ID is dated 2026-02-24 21:18 UTC; a record" in str(
+        errors.from_status(404, subject="gen-1771967930-1gsys6ZhRaY0TPbuRsDR")
+    )
+    assert "dated" not in str(errors.from_status(404, subject="gen-1771967930"))
+
+
 @pytest.mark.parametrize("status", range(400, 600, 7))
 def test_any_status_has_a_code(status: int) -> None:
     failure = errors.from_status(status, "said")
@@ -301,6 +308,7 @@ def test_base_urls_that_lead_nowhere(base: str, code: int, said: str, server: Op
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert ("no answer from" in done.stderr) <= ("(OPENROUTER_BASE_URL, from the environment or .env)" in done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ ENTRIES = {file.stem: ast.parse(file.read_text("utf-8")) for file in sorted(SCRI
 # Each may import those below it only. Modules that are not listed must fit in without a cycle.
 ORDER = [
     *("results", "cli", "settings", "client", "documents", "metadata_report", "content_report", "summary", "findings"),
-    *("receipts", "logs", "analytics", "message_parts", "media", "excerpts", "ids", "output", "origin", "errors"),
-    *("fields", "text"),
+    *("receipts", "logs", "analytics", "message_parts", "media", "excerpts", "output", "origin", "errors"),
+    *("ids", "fields", "text"),
 ]
 
 PURE = ["metadata_report", "content_report", "findings", "summary", "message_parts", "media", "excerpts", "origin"]

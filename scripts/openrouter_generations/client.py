@@ -201,6 +201,8 @@ class Client:
 
     def _network_failure(self, failure: httpx.HTTPError) -> errors.OpenRouterError:
         host = urlsplit(self._root).netloc
+        if self._root != origin.api_root(origin.DEFAULT):
+            host += " (OPENROUTER_BASE_URL, from the environment or .env)"
         said = self._scrub(safe_line(str(failure))).rstrip(".")
         if isinstance(failure, httpx.TimeoutException):
             return NetworkError(f"{host} did not answer in full within {self._timeout:g} s (--timeout).")

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from openrouter_generations import ids
 from openrouter_generations.text import plain, safe_line
 
 _QUOTE = 500
@@ -177,11 +178,17 @@ class ForbiddenError(ApiError):
 class NotFoundError(ApiError):
     exit_code = ExitCode.NOT_FOUND
     headline = "Generation not found. Check the generation ID."
-    advice = (
-        "Three causes: too early (a record appears seconds after its answer, later after an interrupted stream: "
-        "try --wait 60), a key of another account, or a wrong or cut ID "
-        "(usual form: gen-, 10 digits, -, 20 letters and digits)."
-    )
+
+    def __init__(
+        self, status: int, server_message: str = "", *, subject: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(status, server_message, subject=subject, retry_after=retry_after)
+        dated = ids.dated(subject)
+        self.advice = (
+            f"Three causes: too early ({f'the ID is dated {dated}; ' if dated else ''}a record appears seconds after "
+            "its answer, later after an interrupted stream: try --wait 60), a key of another account, or a wrong or "
+            "cut ID (usual form: gen-, 10 digits, -, 20 letters and digits)."
+        )
 
 
 class PaymentError(ApiError):

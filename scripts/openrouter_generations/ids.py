@@ -13,6 +13,7 @@ has to tell IDs from `req-…`, `gen_…` and words such as gen-eral.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 _DATED = "(?:(?:emb|stt|tts|vid|batch|rerank)-)?([0-9]{10})"
@@ -40,6 +41,12 @@ def created(generation_id: str) -> int | None:
     """The unix seconds inside a usual ID; None for every other shape."""
     match = _USUAL.fullmatch(generation_id)
     return int(match[1]) if match else None
+
+
+def dated(generation_id: str) -> str | None:
+    """`2026-02-24 21:18 UTC`, the time inside a usual ID; None for every other shape."""
+    seconds = created(generation_id)
+    return None if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def mentions(data: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[int, str, bool]]:
