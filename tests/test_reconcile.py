@@ -118,7 +118,7 @@ def test_the_report_answers_what_people_ask(run: Runner, server: OpenRouterServe
         "p50 400 ms, p95 400 ms",
         "p50 1.00 s, p95 1 min 35 s",
         "Three causes",
-        f"  {made[5]} (1 mention)",
+        f"  {made[5]} (1 mention, dated 2026-02-24 21:18 UTC)",
         f"provider-error   {made[4]}",
     ):
         assert expected in report, report
@@ -128,7 +128,7 @@ def test_the_report_answers_what_people_ask(run: Runner, server: OpenRouterServe
     assert (table["a/large"][-1], table["b/small"][-1]) == ("-", "1")
     dearest = report[report.index("Dearest") :]
     assert dearest.index(made[0]) < dearest.index(made[1]) < dearest.index(made[2])
-    assert re.search(rf"What failed\n +\S+  {made[4]}  The generation ended in an error", report)
+    assert re.search(rf"What failed\n +\S+  {made[4]}  b/small, \S+\n +The generation ended in an error at", report)
     assert max(map(len, report.splitlines())) <= 100
 
 

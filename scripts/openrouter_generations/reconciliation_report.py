@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_generations import summary, text
+from openrouter_generations import ids, summary, text
 from openrouter_generations.claims import Comparison
 from openrouter_generations.errors import AuthenticationError, ForbiddenError, NotFoundError, OpenRouterError
 from openrouter_generations.findings import INFO
@@ -151,9 +151,12 @@ def _group_columns(groups: list[Totals], everything: Totals) -> list[list[str]]:
 
 
 def _money(amounts: Iterable[Decimal]) -> list[str]:
-    """Amounts with equally many decimals: cents, or two figures of the smallest, eight at most."""
+    """Amounts with equally many decimals: two figures of the smallest, eight decimals at most.
+
+    Two decimals at least, four where all of them together are less than ten dollars.
+    """
     amounts = list(amounts)
-    decimals = 2
+    decimals = 4 if 0 < sum(amounts) < 10 else 2
     for amount in amounts:
         if amount:
             decimals = max(decimals, min(8, 1 - amount.adjusted()))
@@ -191,16 +194,19 @@ def _shortened(value: str, room: int) -> str:
 
 
 def _failed(rows: list[Row]) -> list[str]:
-    """The first failed generations, each with its cost and its worst finding."""
+    """The first failed generations, each with its cost, its model and below that its worst finding."""
     failed = [row for row in rows if row.failed]
     if not failed:
         return []
     shown = failed[: summary.EXTREMES]
     costs = _money(row.whole_cost for row in shown)
-    told = [(f"  {cost}", row.id, row.notes[0].summary) for cost, row in zip(costs, shown, strict=True)]
+    lines = text.table(
+        [(f"  {cost}", _clip(row.id, 50), _source(row)) for cost, row in zip(costs, shown, strict=True)], right=(0,)
+    )
+    said = [f"{' ' * (2 + max(map(len, costs)))}  {safe_line(row.notes[0].summary)}" for row in shown]
+    pairs = [_clip(line, _WIDTH) for pair in zip(lines, said, strict=True) for line in pair]
     more = [f"  and {len(failed) - len(shown):,} more"] if len(failed) > len(shown) else []
-    clipped = [(cost, _clip(one, 50), safe_line(said)) for cost, one, said in told]
-    return ["What failed", *(_clip(line, _WIDTH) for line in text.table(clipped, right=(0,))), *more]
+    return ["What failed", *pairs, *more]
 
 
 def _dearest(found: Summary) -> list[str]:
@@ -290,7 +296,7 @@ def _missing(found: Reconciliation) -> list[str]:
     if not missing:
         return []
     lines = [f"Missing: {len(missing):,} of {found.generations:,}"]
-    lines += [f"  {_clip(one, 60)}{_mentioned(found.mentions(one))}" for one in missing[:_LISTED]]
+    lines += [f"  {_clip(one, 60)}{_mentioned(found.mentions(one), ids.dated(one))}" for one in missing[:_LISTED]]
     if len(missing) > _LISTED:
         lines.append(f"  and {len(missing) - _LISTED:,} more (--json lists all)")
     return [*lines, *(_OFFLINE if found.offline else _CAUSES)]
@@ -303,8 +309,10 @@ _CAUSES = (
 )
 
 
-def _mentioned(mentions: int | None) -> str:
-    return f" ({plural(mentions, 'mention')})" if mentions else ""
+def _mentioned(mentions: int | None, dated: str | None = None) -> str:
+    said = [plural(mentions, "mention")] if mentions else []
+    said += [f"dated {dated}"] if dated else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _other_failures(found: Reconciliation) -> list[str]:
