@@ -540,3 +540,16 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path, run: Runner) -> None
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert link.is_symlink()
+
+
+@pytest.mark.parametrize("source", ["--api-key", "OPENROUTER_API_KEY", ".env"])
+def test_a_refused_key_is_named_by_its_source_only(source: str, run: Runner) -> None:
+    key = "sk-or-v1-refused-0123456789abcdef"
+    dotenv(run.cwd, f"OPENROUTER_API_KEY={key if source == '.env' else 'unused-key'}")
+    env = {"OPENROUTER_API_KEY": {"--api-key": "unused-key", "OPENROUTER_API_KEY": key}.get(source)}
+    done = run(METADATA, ID, *(["--api-key", key] if source == "--api-key" else []), env=env)
+    assert done.returncode == 3
+    named = str(run.cwd / ".env") if source == ".env" else source
+    assert f"The key came from {named}. " in done.stderr
+    assert "refused-0" not in done.stderr
+    assert "unused" not in done.stderr

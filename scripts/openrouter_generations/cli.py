@@ -225,6 +225,7 @@ def open_client(args: argparse.Namespace, *, connections: int = 16, stop: Event 
     return Client(
         found.api_key,
         found.api_root,
+        key_source=found.key_source,
         timeout=args.timeout,
         retries=args.retries,
         wait=args.wait,

@@ -56,7 +56,8 @@ class Client:
     """GET answers about generations from OpenRouter.
 
     `base_url` with or without `/api/v1`; plain http only for loopback unless
-    `allow_http`. `timeout`: seconds for one attempt, connect to last byte.
+    `allow_http`. `key_source`: where the key came from, in words.
+    `timeout`: seconds for one attempt, connect to last byte.
     `retries`: further attempts after 408, 429, 5xx and network failures.
     `wait`: seconds to keep asking while the answer is 404; None is 30 for an
     ID whose own timestamp is under two minutes old, otherwise 0.
@@ -71,6 +72,7 @@ class Client:
         api_key: str,
         base_url: str = origin.DEFAULT,
         *,
+        key_source: str = "",
         timeout: float = 30.0,
         retries: int = 3,
         wait: float | None = None,
@@ -84,6 +86,7 @@ class Client:
         origin.check_header_value("The API key", api_key)
         self._root = origin.api_root(base_url, allow_http=allow_http)
         self._key = api_key
+        self._key_source = key_source
         self._timeout = timeout
         self._retries = retries
         self._wait = wait
@@ -197,7 +200,10 @@ class Client:
         except (httpx.HTTPError, BadAnswerError):
             body = b""  # the status says enough
         message = self._scrub(_server_message(self._scrub(body.decode("utf-8", "replace"))) or response.reason_phrase)
-        return errors.from_status(status, message, subject=subject, retry_after=_retry_after(response))
+        failure = errors.from_status(status, message, subject=subject, retry_after=_retry_after(response))
+        if isinstance(failure, errors.AuthenticationError) and self._key_source:
+            failure.advice = f"The key came from {safe_line(self._key_source)}. {failure.advice}"
+        return failure
 
     def _network_failure(self, failure: httpx.HTTPError) -> errors.OpenRouterError:
         host = urlsplit(self._root).netloc

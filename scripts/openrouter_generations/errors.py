@@ -162,7 +162,10 @@ class ApiError(OpenRouterError):
 class AuthenticationError(ApiError):
     exit_code = ExitCode.KEY
     headline = "Invalid or missing API key. Check your OPENROUTER_API_KEY."
-    advice = "Make or check keys at https://openrouter.ai/settings/keys, or pass --api-key."
+    advice = (
+        "It may be mistyped, deleted or disabled: check it at https://openrouter.ai/settings/keys. "
+        "A key is taken from --api-key, else from OPENROUTER_API_KEY, else from the nearest .env."
+    )
 
 
 class ForbiddenError(ApiError):

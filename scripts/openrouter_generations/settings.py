@@ -27,9 +27,10 @@ _DOTENV_LIMIT = 1 << 20  # bytes; a larger file is no .env
 
 
 class Settings(NamedTuple):
-    """`api_root` is the checked URL of the API; `headers` are the attribution headers."""
+    """`key_source`: where the key came from. `api_root`: the checked URL of the API. `headers`: attribution."""
 
     api_key: str
+    key_source: str
     api_root: str
     headers: dict[str, str]
 
@@ -43,7 +44,7 @@ def load(flag: str | None, environ: Mapping[str, str], folder: str) -> Settings:
     key = flag if flag is not None else environ.get(_KEY)
     source = "--api-key" if flag is not None else _KEY
     if flag is None and not key:
-        found = _dotenv(folder)
+        found, source = _dotenv(folder)
         values = {**found, **{name: value for name, value in environ.items() if value}}
         key = found.get(_KEY)
     if not key:
@@ -59,20 +60,20 @@ def load(flag: str | None, environ: Mapping[str, str], folder: str) -> Settings:
         if value := values.get(name, "").strip(" "):
             origin.check_header_value(name, value, spaces=True)
             headers[header] = value
-    return Settings(key, root, headers)
+    return Settings(key, source, root, headers)
 
 
-def _dotenv(folder: str) -> dict[str, str]:
-    """The values of the nearest `.env` that has a key, from `folder` upward; empty without one."""
+def _dotenv(folder: str) -> tuple[dict[str, str], str]:
+    """The values of the nearest `.env` that has a key, from `folder` upward, and its path; empty without one."""
     while True:
         path = os.path.join(folder, ".env")
         if os.path.isfile(path):
             values = _parsed(path)
             if values.get(_KEY):
-                return values
+                return values, path
         parent = os.path.dirname(folder)
         if parent == folder:
-            return {}
+            return {}, _KEY
         folder = parent
 
 
