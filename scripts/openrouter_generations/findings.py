@@ -477,8 +477,7 @@ def _thought_first(record: Record, timing: Timing) -> int:
 def _slow_start_advice(record: Record, timing: Timing, thought: int) -> str:
     lost, first = timing.failed_attempts or 0, timing.first_token or 0
     if 2 * lost >= first:
-        losers = measures.gave_way(attempts(record))
-        return f"Skip what failed: {_setting('provider.ignore', losers)}; or set provider.order."
+        return "Skip what failed: see fallback."
     if thought:
         return "Lower reasoning.effort, or cap it with reasoning.max_tokens."
     if 2 * (timing.moderation or 0) >= first:
@@ -534,7 +533,8 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     advice = (
         "Choosing other providers would not have helped: all that were tried failed. Name fallback models in models."
         if measures.all_failed(record, chain)
-        else f"To skip what failed: {_setting('provider.ignore', losers)}; to choose the first: provider.order."
+        else f"To skip what failed: {_setting('provider.ignore', losers)}; "
+        f"to choose the first: {_setting('provider.order', [last])}."
     )
     summary += f"{known}{text.duration(lost)} lost." if lost or None not in spent else "time lost not recorded."
     return Finding(

@@ -26,5 +26,6 @@ SLUGS = {name: name.lower() for name in _SAME_NAME} | {
     "Amazon Bedrock": "amazon-bedrock",
     "Google": "google-vertex",
     "Google AI Studio": "google-ai-studio",
+    "Moonshot AI": "moonshotai",
 }
 """Provider names whose slug for `provider.order` and `provider.ignore` is certain."""
