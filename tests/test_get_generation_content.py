@@ -133,7 +133,7 @@ def test_nothing_stored_names_all_reasons(data: dict[str, Any] | None) -> None:
     for reason in (
         "Zero Data Retention",
         "Input & Output Logging",
-        "not\nhelp",
+        "turning logging on",
         "eu. or us.",
         "retention period",
         "403",

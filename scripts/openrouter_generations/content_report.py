@@ -22,9 +22,10 @@ PARTS = ("input", "output", "reasoning", "error")
 NOTHING_STORED = """\
 No content available for this generation.
 This may be because Zero Data Retention (ZDR) was enabled.
-Other known reasons: Input & Output Logging was off when the request was made (turning it on later does not
-help); the request went through a regional host (eu. or us.); the retention period is over; the key may not
-read it (then the answer is 403)."""
+Other known reasons: Input & Output Logging was off when the request was made; the request went through a
+regional host (eu. or us.); the retention period is over. A key without the right would have got a 403.
+The answer does not say which. Nothing brings the text back, also not turning logging on: look for it in your
+own logs. Cost, timing and providers are still recorded: get_generation.py ID."""
 
 
 class Options(NamedTuple):
