@@ -135,7 +135,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Diagnosis], object], Callable[..., str
     ("failed_attempts_ms", "failed attempts", lambda one: one.timing.failed_attempts, text.duration),
     ("provider_ms", "provider's wait", lambda one: one.timing.provider, text.duration),
     ("generation_ms", "generation", lambda one: one.timing.generation, text.duration),
-    ("tokens_per_second", "tokens/s", _rate, text.grouped),
+    ("tokens_per_second", "tokens/s overall", _rate, text.grouped),
     ("total_usd", "cost", lambda one: one.cost.total, text.usd),
     ("total_ms", "time", lambda one: one.timing.total, text.duration),
 )
@@ -182,7 +182,7 @@ def _tidy(amount: float) -> float:
 
 
 def _mostly(factors: list[Factor], difference: float, show: Callable[[float], str]) -> str:
-    """The sentence on the largest factor, and on the second where it matters too."""
+    """The sentence on the largest factor, and on the second where it matters or is all that is left."""
     helping = [factor for factor in factors if factor.amount > 0]
     if not helping:
         return "What is recorded does not say what explains it." if not factors else factors[0].because
@@ -195,6 +195,8 @@ def _mostly(factors: list[Factor], difference: float, show: Callable[[float], st
     if len(helping) > 1 and helping[1].amount >= 0.1 * difference:
         second = helping[1]
         said += f"; {show(second.amount)} ({text.percent(second.amount, difference)}) is {second.because}"
+    elif len(factors) == len(helping) == 2:
+        said += f"; the rest is {helping[1].because}"
     return said + "."
 
 
