@@ -368,18 +368,34 @@ def test_the_session_of_a_generation(run: Runner, server: OpenRouterServer, acco
     out = report(run, "--like", account["tool"])
     lines = out.splitlines()
     assert lines[0] == f"Session {SESSION}: 4 generations of 4 requests"
-    assert lines[1].endswith("UTC, 2 min 00 s in all, waiting for models 36.0 s of it")
+    assert lines[1].endswith(
+        "UTC, 2 min 00 s in all: waiting for models 36.0 s, between calls 1 min 24 s (longest 48.0 s, before 4)"
+    )
     assert lines[2] == "$0.29, 15,000 tokens in (6% cached), 300 out, 1 failed"
     rows = [line.split() for line in lines if re.match(r"\d\*? +(\+|0)", line)]
     assert [row[0] for row in rows] == ["1", "2*", "3", "4"]
-    assert " ".join(rows[1]) == "2* +20.2 s a/large Q 1,000 90% 100 $0.04 2.00 s stop"
+    assert " ".join(rows[1]) == "2* +20.2 s 18.2 s a/large 1,000 90% 100 $0.04 2.00 s stop"
     assert rows[3][-1] == "length"
+    assert "All 4: Q\n#  " in out
     assert re.search(rf"2  {account['tool']} \*", out)
     assert "3. error: provider-error: " in out
     assert "4. warning: truncated: " in out
     assert "Searched 5 generations" in out
     assert "app 777, origin https://triage.example, external_user u-1" in out
     assert account["same"] not in out
+
+
+def test_what_all_steps_have_in_common_is_said_once(run: Runner, server: OpenRouterServer, now: float) -> None:
+    for n in range(3):
+        changes = {"model": "a/same", "provider_name": f"P{n}", "native_tokens_cached": 10, "cache_discount": 0.01}
+        add(server, f"n{n}", now - 1_000 + 10 * n, session_id="s", **changes)
+    out = report(run, "--session", "s")
+    assert "All 3: a/same, stop\n#  " in out
+    assert out.count("a/same") == 1
+    assert "Model" not in out
+    assert "  P1  " in out
+    assert out.count("prompt-cache") == 1
+    assert "\nall: " in out
 
 
 def picture(out: str) -> list[str]:
@@ -609,6 +625,7 @@ def test_json_of_a_trace(run: Runner, account: dict[str, str], now: float) -> No
         "id": account["tool"],
         "started_at": analytics.utc(now - 1_800 + 20.25),
         "offset": 20_250.0,
+        "gap": 18_250.0,
         "duration": 2_000,
         "first_token": 400,
         "model": "a/large",
@@ -651,6 +668,7 @@ def test_time_spent_at_once_counts_once() -> None:
     )
     assert [step.row.id for step in trace.steps] == ["a", "b", "c", "d"]
     assert (trace.lasted, trace.busy) == (11_000, 5_000)
+    assert [step.gap for step in trace.steps] == [0, 0, 6_000, None]
 
 
 @pytest.mark.parametrize(

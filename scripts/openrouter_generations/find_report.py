@@ -272,7 +272,8 @@ def _summary(trace: Trace) -> Iterator[str]:
     if steps[0].started is not None:
         line = f"{analytics.utc(steps[0].started)[:19].replace('T', ' ')} UTC"
         if trace.lasted:
-            line += f", {text.duration(trace.lasted)} in all, waiting for models {text.duration(trace.busy)} of it"
+            line += f", {text.duration(trace.lasted)} in all: waiting for models {text.duration(trace.busy)}"
+            line += _between_calls(trace)
         yield line
     money = f"{_money(totals.cost + totals.upstream)}"
     if totals.upstream:
@@ -291,31 +292,65 @@ def _marked(step: Step, asked: str | None) -> str:
     return f"{text.safe_line(step.row.id)}{' *' if step.row.id == asked else ''}"
 
 
+def _between_calls(trace: Trace) -> str:
+    """The time in which no generation was under way, and before which steps most of it passed."""
+    gaps = [(step.gap or 0.0, place) for place, step in enumerate(trace.steps, 1)]
+    whole, longest = sum(gap for gap, _ in gaps), max(gaps)
+    if not whole:
+        return ""
+    said = f", between calls {text.duration(whole)}"
+    return said + (f" (longest {text.duration(longest[0])}, before {longest[1]})" if len(gaps) > 2 else "")
+
+
 def _steps(steps: Sequence[Step], asked: str | None) -> list[str]:
-    rows = [["#", "Offset", "Model", "Provider", "In", "Cached", "Out", "Cost", "Took", "Finish"]]
-    for place, step in enumerate(steps, 1):
-        row = step.row
-        rows.append(
-            [
-                f"{place}{'*' if row.id == asked else ''}",
-                "-" if step.offset is None else f"+{text.duration(step.offset)}" if step.offset else "0",
-                _name(row.model, 30),
-                _name(row.provider, 16),
-                _count(row.prompt),
-                text.percent(row.cached, row.prompt) if row.cached and row.prompt else "-",
-                _count(row.completion),
-                _money(None if row.cost is None else row.whole_cost),
-                _time(step.took),
-                _name(row.finish_reason, 14),
-            ]
-        )
-    return text.table(rows, right=(1, 4, 5, 6, 7, 8))
+    """The table; a model, provider or finish reason that all have in common stands above it once."""
+    columns = [
+        ["#", *(f"{place}{'*' if step.row.id == asked else ''}" for place, step in enumerate(steps, 1))],
+        ["Offset", *(_offset(step) for step in steps)],
+        ["Gap", *(_time(step.gap) if step.gap else "-" for step in steps)],
+        ["Model", *(_name(step.row.model, 30) for step in steps)],
+        ["Provider", *(_name(step.row.provider, 16) for step in steps)],
+        ["In", *(_count(step.row.prompt) for step in steps)],
+        ["Cached", *(_cached(step.row) for step in steps)],
+        ["Out", *(_count(step.row.completion) for step in steps)],
+        ["Cost", *(_money(None if step.row.cost is None else step.row.whole_cost) for step in steps)],
+        ["Took", *(_time(step.took) for step in steps)],
+        ["Finish", *(_name(step.row.finish_reason, 14) for step in steps)],
+    ]
+    told = {title: value for title, value in _in_common(steps).items() if value and len(steps) > 1}
+    kept = [column for column in columns if column[0] not in told]
+    right = [place for place, column in enumerate(kept) if column[0] not in ("#", "Model", "Provider", "Finish")]
+    first = [f"All {len(steps)}: {', '.join(_name(value, 60) for value in told.values())}"] if told else []
+    return [*first, *text.table(list(zip(*kept, strict=True)), right=right)]
+
+
+def _in_common(steps: Sequence[Step]) -> dict[str, str | None]:
+    """The names that are the same in all steps, by the title of their column."""
+    names = {
+        "Model": {step.row.model for step in steps},
+        "Provider": {step.row.provider for step in steps},
+        "Finish": {step.row.finish_reason for step in steps},
+    }
+    return {title: next(iter(values)) for title, values in names.items() if len(values) == 1}
+
+
+def _offset(step: Step) -> str:
+    return "-" if step.offset is None else f"+{text.duration(step.offset)}" if step.offset else "0"
+
+
+def _cached(row: Row) -> str:
+    return text.percent(row.cached, row.prompt) if row.cached and row.prompt else "-"
 
 
 def _details(steps: Sequence[Step], asked: str | None) -> list[str]:
     """IDs and findings; a finding that is no mere remark is told in full."""
-    rows = [[f"{place}", _marked(step, asked), _codes(step.row.notes) or ""] for place, step in enumerate(steps, 1)]
+    shared = set.intersection(*({note.code for note in step.row.notes} for step in steps)) if len(steps) > 1 else set()
+    rows = [
+        [f"{place}", _marked(step, asked), _codes([note for note in step.row.notes if note.code not in shared])]
+        for place, step in enumerate(steps, 1)
+    ]
     lines = ["--- IDs and findings ---", *text.table(rows)]
+    lines += [f"all: {', '.join(sorted(shared))}"] if shared else []
     for place, step in enumerate(steps, 1):
         lines += [
             f"{place}. {note.severity}: {note.code}: {note.summary}" for note in step.row.notes if note.severity != INFO

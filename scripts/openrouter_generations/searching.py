@@ -340,7 +340,8 @@ def _candidates(
     same = ", ".join(f"{one['field']} {safe_line(str(one['value']))[:60]}" for one in [*chosen, *caller])
     notes.append(
         f"Searched {plural(len(found), 'generation')} from {_minute(window.start)} to {_minute(window.end)} UTC"
-        + (f" ({same})." if same else ".")
+        + (f" (only {same})" if same else "")
+        + "; what lies outside is not counted."
     )
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from openrouter_generations import analytics, fields, ids, measures, summary
@@ -36,6 +36,8 @@ class Step(NamedTuple):
     started: float | None
     offset: float | None
     """After the first step's start."""
+    gap: float | None
+    """The time before it in which no generation was under way."""
     took: float | None
     """From the request to the last token, failed attempts included."""
     first_token: float | None
@@ -57,6 +59,7 @@ class Step(NamedTuple):
             "id": row.id,
             "started_at": None if self.started is None else analytics.utc(self.started),
             "offset": self.offset,
+            "gap": self.gap,
             "duration": self.took,
             "first_token": self.first_token,
             "model": row.model,
@@ -120,14 +123,15 @@ def trace(shared: Family, records: Mapping[str, Record]) -> Trace:
         for step in steps
     ]
     steps.sort(key=lambda step: (step.offset is None, step.offset or 0.0, step.row.id))
-    ends = [step.end for step in steps if step.end is not None]
+    steps = list(_with_gaps(steps))
+    lasted = max((step.end for step in steps if step.end is not None), default=None)
     return Trace(
         shared,
         steps,
         summary.totals([step.row for step in steps]),
         len({step.request for step in steps if step.request}),
-        max(ends, default=None),
-        _busy(steps),
+        lasted,
+        round((lasted or 0.0) - sum(step.gap or 0.0 for step in steps), 3),
     )
 
 
@@ -136,6 +140,7 @@ def _step(generation_id: str, record: Record) -> Step:
     return Step(
         summary.row(generation_id, record),
         started(generation_id, record),
+        None,
         None,
         timing.total,
         None if timing.total is None or timing.generation is None else timing.total - timing.generation,
@@ -158,14 +163,15 @@ def started(generation_id: str, record: Record) -> float | None:
     return float(inside) if 1 <= recorded - inside <= _NEAR else recorded
 
 
-def _busy(steps: Iterable[Step]) -> float:
-    """Length of the union of all spans, milliseconds."""
-    busy, reached = 0.0, 0.0
-    for step in steps:  # in order of their start
-        if step.offset is not None and step.end is not None and step.end > reached:
-            busy += step.end - max(step.offset, reached)
-            reached = step.end
-    return round(busy, 3)
+def _with_gaps(steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps in order of their start, each with the time that has passed since the last end before it."""
+    reached = 0.0
+    for step in steps:
+        if step.offset is None or step.end is None:
+            yield step
+            continue
+        yield step._replace(gap=round(max(step.offset - reached, 0.0), 3))
+        reached = max(reached, step.end)
 
 
 def narrowing(record: Record) -> list[analytics.Condition]:
