@@ -189,8 +189,9 @@ class NotFoundError(ApiError):
         dated = ids.dated(subject)
         self.advice = (
             f"Three causes: too early ({f'the ID is dated {dated}; ' if dated else ''}a record appears seconds after "
-            "its answer, later after an interrupted stream: try --wait 60), a key of another account, or a wrong or "
-            "cut ID (usual form: gen-, 10 digits, -, 20 letters and digits)."
+            "its answer, later after an interrupted stream: try --wait 60), a key of another account (its owner can "
+            "send the output of get_generation.py ID --json; --from FILE reads it), or a wrong or cut ID (usual form: "
+            "gen-, 10 digits, -, 20 letters and digits)."
         )
 
 
