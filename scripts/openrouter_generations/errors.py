@@ -172,9 +172,9 @@ class ForbiddenError(ApiError):
     exit_code = ExitCode.KEY
     headline = "Forbidden. You may not have access to this generation."
     advice = (
-        "Two causes: the generation belongs to someone else, or this key lacks the right. Stored content and "
-        "analytics are for management keys (https://openrouter.ai/settings/management-keys), content also for "
-        "organisation admins."
+        "Two causes: the generation belongs to someone else (then get_generation.py ID fails too), or this key lacks "
+        "the right: stored content and analytics are for management keys "
+        "(https://openrouter.ai/settings/management-keys), content also for organisation admins."
     )
 
 
