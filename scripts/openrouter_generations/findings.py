@@ -787,7 +787,8 @@ def response_cache_hit(record: Record, content: Record | None, asked: str | None
         f"Served from OpenRouter's response cache, a copy of {quoted(source, 80)}: counters are zero and "
         "it is free, by design.",
         _evidence(record, "response_cache_source_id", "total_cost"),
-        "Look up the source ID for tokens and cost. For a fresh answer send X-OpenRouter-Cache-Clear: true.",
+        "Tokens and cost are with the source ID. The header X-OpenRouter-Cache: true or a preset turned the cache on; "
+        "for a fresh answer send X-OpenRouter-Cache-Clear: true.",
     )
 
 
