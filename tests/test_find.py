@@ -369,7 +369,8 @@ def test_the_session_of_a_generation(run: Runner, server: OpenRouterServer, acco
     lines = out.splitlines()
     assert lines[0] == f"Session {SESSION}: 4 generations of 4 requests"
     assert lines[1].endswith(
-        "UTC, 2 min 00 s in all: waiting for models 36.0 s, between calls 1 min 24 s (longest 48.0 s, before 4)"
+        "UTC, 2 min 00 s in all: waiting for models 36.0 s, between calls (tools, people, own code) 1 min 24 s, "
+        "longest 48.0 s before 4"
     )
     assert lines[2] == "$0.29, 15,000 tokens in (6% cached), 300 out, 1 failed"
     rows = [line.split() for line in lines if re.match(r"\d\*? +(\+|0)", line)]

@@ -298,8 +298,8 @@ def _between_calls(trace: Trace) -> str:
     whole, longest = sum(gap for gap, _ in gaps), max(gaps)
     if not whole:
         return ""
-    said = f", between calls {text.duration(whole)}"
-    return said + (f" (longest {text.duration(longest[0])}, before {longest[1]})" if len(gaps) > 2 else "")
+    said = f", between calls (tools, people, own code) {text.duration(whole)}"
+    return said + (f", longest {text.duration(longest[0])} before {longest[1]}" if len(gaps) > 2 else "")
 
 
 def _steps(steps: Sequence[Step], asked: str | None) -> list[str]:
