@@ -113,6 +113,16 @@ def test_samples_are_what_the_description_says(file: Path) -> None:
         assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in sample_files()])
+def test_stored_answers_of_samples_fit_their_tokens(file: Path) -> None:
+    sample = json.loads(file.read_text(encoding="utf-8"))
+    record, stored = sample["metadata"]["body"].get("data"), sample["content"]["body"].get("data")
+    answer = ((stored or {}).get("output") or {}).get("completion")
+    if answer and record["native_tokens_completion"]:
+        tokens = record["native_tokens_completion"] - (record["native_tokens_reasoning"] or 0)
+        assert 2.5 < len(answer) / tokens < 6
+
+
 def test_deviating_samples_exist() -> None:
     assert set(DEVIATING_SAMPLES) <= {file.stem for file in sample_files()}
 
