@@ -95,7 +95,7 @@ def _period(first: str, last: str) -> str:
 
 
 def _sums(totals: Totals) -> list[str]:
-    rows = [("Cost", usd(totals.cost))]
+    rows = [("Cost", usd(totals.cost) + ("" if totals.byok else ", the whole of it (no BYOK)"))]
     if totals.byok:
         whole = usd(totals.cost + totals.upstream)
         billed = f"{plural(totals.byok, 'BYOK generation')}: providers bill {usd(totals.upstream)} besides"
