@@ -305,7 +305,7 @@ def _missing(found: Reconciliation) -> list[str]:
 _OFFLINE = ("  They are not in the receipts given with --from; without --from they would be asked for.",)
 _CAUSES = (
     "  Three causes: too early (only if the call ended seconds ago, a minute for an interrupted stream:",
-    "  try --wait 60), a key of another account, or a wrong ID.",
+    "  try --wait 60), a key of another account, or a wrong ID. What they cost is not in the totals.",
 )
 
 
