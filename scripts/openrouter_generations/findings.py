@@ -531,7 +531,7 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     summary = f"{count} failed first ({names}), then {_who(last)} {then}; "
     known = "at least " if None in spent and lost else ""
     advice = (
-        "Choosing other providers would not have helped: all that were tried failed. Name fallback models in models."
+        "All that were tried failed: see all-attempts-failed."
         if measures.all_failed(record, chain)
         else f"To skip what failed: {_setting('provider.ignore', losers)}; "
         f"to choose the first: {_setting('provider.order', [last])}."
@@ -564,6 +564,8 @@ def rate_limited(record: Record, content: Record | None, asked: str | None) -> F
         "The limit is that of your own key (BYOK): raise it with the provider, or let OpenRouter's capacity "
         "take over (allow_fallbacks: true)."
         if own
+        else "A key of your own has limits of its own: openrouter.ai/workspaces/default/byok."
+        if len(chain) > 1 and measures.all_failed(record, chain)
         else "Spread the load: more providers (no provider.only, allow_fallbacks: true), fallback models "
         "(models), or your own key at openrouter.ai/workspaces/default/byok for limits of your own."
     )
