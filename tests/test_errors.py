@@ -223,10 +223,13 @@ def test_wording(
 
 
 def test_a_missing_generation_is_dated_by_its_id() -> None:
-    assert "(the ID is dated 2026-02-24 21:18 UTC; a record" in str(
-        errors.from_status(404, subject="gen-1771967930-1gsys6ZhRaY0TPbuRsDR")
-    )
-    assert "dated" not in str(errors.from_status(404, subject="gen-1771967930"))
+    old = str(errors.from_status(404, subject="gen-1771967930-1gsys6ZhRaY0TPbuRsDR"))
+    assert "too early (not here: the ID is dated 2026-02-24 21:18 UTC)" in old
+    assert "--wait" not in old
+    young = str(errors.from_status(404, subject=f"gen-{time.time():.0f}-1gsys6ZhRaY0TPbuRsDR"))
+    assert "try --wait 60" in young
+    assert "cut ID" not in young
+    assert "cut ID (usual form" in str(errors.from_status(404, subject="gen-1771967930"))
 
 
 @pytest.mark.parametrize("status", range(400, 600, 7))

@@ -19,6 +19,7 @@ OpenRouterError
 
 from __future__ import annotations
 
+import time
 from enum import IntEnum
 
 from openrouter_generations import ids
@@ -186,13 +187,18 @@ class NotFoundError(ApiError):
         self, status: int, server_message: str = "", *, subject: str = "", retry_after: float | None = None
     ) -> None:
         super().__init__(status, server_message, subject=subject, retry_after=retry_after)
-        dated = ids.dated(subject)
+        created, dated = ids.created(subject), ids.dated(subject)
+        old = created is not None and time.time() - created > _LATEST
+        early = f"too early (not here: the ID is dated {dated})" if old else f"too early ({_LATE}try --wait 60)"
         self.advice = (
-            f"Three causes: too early ({f'the ID is dated {dated}; ' if dated else ''}a record appears seconds after "
-            "its answer, later after an interrupted stream: try --wait 60), a key of another account (its owner can "
-            "send the output of get_generation.py ID --json; --from FILE reads it), or a wrong or cut ID (usual form: "
-            "gen-, 10 digits, -, 20 letters and digits)."
+            f"Three causes: {early}, a key of another account (its owner can send the output of "
+            "get_generation.py ID --json; --from FILE reads it), or a wrong "
+            + ("ID." if dated else "or cut ID (usual form: gen-, 10 digits, -, 20 letters and digits).")
         )
+
+
+_LATEST = 3600  # seconds; records were seen to be late by up to a minute
+_LATE = "a record appears seconds after its answer, later after an interrupted stream: "
 
 
 class PaymentError(ApiError):
