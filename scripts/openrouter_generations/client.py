@@ -201,7 +201,7 @@ class Client:
             body = b""  # the status says enough
         message = self._scrub(_server_message(self._scrub(body.decode("utf-8", "replace"))) or response.reason_phrase)
         failure = errors.from_status(status, message, subject=subject, retry_after=_retry_after(response))
-        if isinstance(failure, errors.AuthenticationError) and self._key_source:
+        if isinstance(failure, (errors.AuthenticationError, errors.ForbiddenError)) and self._key_source:
             failure.advice = f"The key came from {safe_line(self._key_source)}. {failure.advice}"
         return failure
 
