@@ -24,8 +24,8 @@ No content available for this generation.
 This may be because Zero Data Retention (ZDR) was enabled.
 Other known reasons: Input & Output Logging was off when the request was made; the request went through a
 regional host (eu. or us.); the retention period is over. A key without the right would have got a 403.
-The answer does not say which. Nothing brings the text back, also not turning logging on: look for it in your
-own logs. Cost, timing and providers are still recorded: get_generation.py ID."""
+The answer does not say which. Nothing brings the text back, also not turning logging on: only the app that made
+the call may still have it. Asked for cost, time or providers instead? get_generation.py ID has them."""
 
 
 class Options(NamedTuple):
