@@ -114,7 +114,7 @@ def test_a_list(run: Runner, server: OpenRouterServer, account: dict[str, str]) 
     assert [row[2] for row in rows] == [account[name] for name in ("last", "plan", "tool", "none", "same", "down")]
     assert rows[0][3:] == ["b/other", "Q", "$0.20", "9,100", "10.0", "s"]
     assert lines[-1] == f"Why: diagnose_generation.py {account['last']}, or --details here."
-    assert "3.8 times the average of 6 ($0.0533): 3.1 times the tokens, at 1.2 times the price" in lines[-2]
+    assert "3.8 times the average of 6 ($0.0533): 3.1 times the tokens, at 1.20 times the price" in lines[-2]
     assert not server.requests_for(account["last"])
 
 

@@ -226,7 +226,7 @@ def _compared(first: Generation, found: Found) -> Iterator[str]:
     line = f"The dearest cost {times:.1f} times the average of {count:,} ({_money(float(f'{cost / count:.3g}'))})"
     if first.tokens and tokens:
         larger = first.tokens * count / tokens
-        line += f": {larger:.1f} times the tokens, at {times / larger:.1f} times the price of a token"
+        line += f": {larger:.1f} times the tokens, at {times / larger:.2f} times the price of a token"
     yield f"{line}."
 
 

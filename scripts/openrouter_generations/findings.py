@@ -604,10 +604,8 @@ def prompt_cache_miss(record: Record, content: Record | None, asked: str | None)
 
 def _cache_advice(record: Record) -> str:
     advice = "A cache holds only on the same provider and for an unchanged beginning of the prompt"
-    if fields.text(record, "session_id") is None:
-        advice += ": send session_id to keep a conversation on one provider (10 minutes; not with provider.order)."
-    else:
-        advice += " (session_id keeps to it for 10 minutes after a success; not with provider.order)."
+    sticky = "keeps a conversation on one provider for 10 minutes after each success, unless provider.order is set."
+    advice += f". A session_id {sticky}" if fields.text(record, "session_id") is None else f". The session_id {sticky}"
     model = fields.text(record, "model") or ""
     if model.startswith(("anthropic/", "qwen/")):
         advice += " This model caches only what cache_control marks."
