@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -362,3 +363,16 @@ def test_grade_says_what_it_cannot_read(text: str, tmp_path: Path) -> None:
     done = run("grade.py", tmp_path / "a.json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
+
+
+def test_the_young_id_can_be_dated_ahead_for_an_agent_that_starts_late(tmp_path: Path) -> None:
+    command = [sys.executable, str(serve.HERE / "serve.py"), "--folder", str(tmp_path)]
+    command += ["--json", "--ahead", "3000", "--only", "just-created"]
+    before = time.time()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as serving:
+        assert serving.stdout
+        [generation_id] = world.ids_in(serving.stdout.readline())
+        after = time.time()
+        serving.send_signal(signal.SIGINT)
+        serving.communicate(timeout=30)
+    assert before + 2999 <= int(generation_id.split("-")[1]) <= after + 3001

@@ -3,6 +3,7 @@
 
     python3 tests/evals/serve.py                       all scenarios, until Ctrl-C
     python3 tests/evals/serve.py --only just-created   this one; start it right before use: its ID is of now
+    python3 tests/evals/serve.py --ahead 3000          … or date that ID 50 minutes ahead, for an agent that starts late
     python3 tests/evals/serve.py --json                one JSON object a line: id, prompt, folder, environment
 
 Hand the prompt to an agent whose working directory is the folder: a `.env` there
@@ -133,6 +134,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     parser.add_argument("--only", nargs="+", metavar="ID", help="these scenarios", choices=[e["id"] for e in evals()])
     parser.add_argument("--folder", type=Path, help="where the working folders go; default: a new temporary one")
+    parser.add_argument("--ahead", type=int, default=0, metavar="SECONDS", help="date just-created that much later")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser.parse_args(argv)
 
@@ -151,7 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         now = int(time.time())
         for number, one in enumerate(evals(), 1):
             if options.only is None or one["id"] in options.only:
-                tasks.append(prepare(one, number, server, folder, now))
+                dated = now + options.ahead if one["setup"].get("fresh") else now
+                tasks.append(prepare(one, number, server, folder, dated))
                 _show(tasks[-1], options.json)
         print(f"Serving {len(tasks)} scenarios at {server.url}; requests are counted in {log}", file=sys.stderr)
         _watch(server, tasks, log)
