@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -362,7 +363,20 @@ def _http_client(
         raise UsageError(
             f"The proxy or certificate variables of the environment cannot be used: {safe_line(str(problem))}."
         ) from problem
-    for transport in (client._transport, *client._mounts.values()):
-        if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = sockets.ClockedBackend(clock)
+    _limit_attempts(client, sockets.ClockedBackend(clock))
     return client
+
+
+def _limit_attempts(client: httpx.Client, backend: sockets.ClockedBackend) -> None:
+    """Put the clocked sockets under every transport, also those of proxies.
+
+    httpx has no public way to do that. Where its insides are not as known, it
+    is better not to ask at all than to ask without a limit.
+    """
+    for transport in (client._transport, *client._mounts.values()):
+        if transport is None:  # NO_PROXY: the main transport is used
+            continue
+        pool: Any = getattr(transport, "_pool", None)
+        if not hasattr(pool, "_network_backend"):
+            raise UsageError("This version of httpx is not known to this program; install httpx 0.27 or 0.28.")
+        pool._network_backend = backend
