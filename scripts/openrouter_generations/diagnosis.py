@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openrouter_generations import fields, measures, text
-from openrouter_generations.failures import Failure, clipped, quoted, stored_failure
+from openrouter_generations.failures import Failure, clipped, in_quotes, quoted, sentence_of, stored_failure
 from openrouter_generations.fields import Record
 from openrouter_generations.findings import WARNING, Finding, findings
 from openrouter_generations.measures import (
@@ -70,6 +70,8 @@ class Cost(NamedTuple):
     """By OpenRouter; for BYOK its fee alone."""
     byok_upstream: float | None
     """The provider's own bill, which comes on top; only for BYOK."""
+    upstream_unknown: bool
+    """BYOK, but the record does not say what the provider bills."""
     cache_discount: float | None
     """Positive: saved; negative: premium for writing. Already in `charged`."""
     add_ons: dict[str, int]
@@ -82,10 +84,10 @@ class Cost(NamedTuple):
 
     @property
     def total(self) -> float | None:
-        """Both bills together."""
-        if self.byok_upstream is None:
-            return self.charged
-        return self.byok_upstream + (self.charged or 0)
+        """Both bills together; None where one of them is not recorded."""
+        if self.charged is None or self.upstream_unknown:
+            return None
+        return self.charged + (self.byok_upstream or 0)
 
 
 class Diagnosis(NamedTuple):
@@ -177,7 +179,7 @@ def _ended(record: Record, codes: dict[str, Finding], who: str) -> tuple[str, st
         return SUCCEEDED, f"Succeeded: {who} finished normally ({spent})."
     if reason is None:
         return UNCLEAR, f"Unclear: {who} recorded no finish reason ({spent})."
-    return UNCLEAR, f'Unclear: {who} ended with finish reason "{quoted(reason, 60)}" ({spent}).'
+    return UNCLEAR, f"Unclear: {who} ended with finish reason {in_quotes(reason, 60)} ({spent})."
 
 
 def _lowered(sentence: str) -> str:
@@ -194,15 +196,17 @@ def _who(record: Record) -> str:
 def _spent(record: Record, *, count: bool = True) -> str:
     """`806 completion tokens, 15.9 s, $0.085545`, as far as recorded; without the tokens where `count` is false."""
     words = []
-    produced, total, cost = completion_tokens(record), measures.timing(record).total, cost_of(record, None).total
+    produced, total, cost = completion_tokens(record), measures.timing(record).total, cost_of(record, None)
     if produced and count:
         words.append(text.plural(produced, "completion token"))
     elif count and (size := prompt_tokens(record)):
         words.append(text.plural(size, "prompt token"))
     if total:
         words.append(text.duration(total))
-    if cost is not None:
-        words.append(text.usd(cost))
+    if cost.total is not None:
+        words.append(text.usd(cost.total))
+    elif cost.charged:
+        words.append(f"{text.usd(cost.charged)} for OpenRouter")
     return ", ".join(words) or "nothing else recorded"
 
 
@@ -213,7 +217,7 @@ def _failed(record: Record, codes: dict[str, Finding], failure: Failure | None) 
         who = quoted(failure.provider, 60) if failure.provider else "the provider"
         answered = f"answered {failure.status}" if failure.status else "failed"
         said = failure.said()
-        words = f": {quoted(said)}" if said else "."
+        words = f": {sentence_of(said)}" if said else "."
         if failure.earlier:
             return f"Failed: {what}, {len(failure.earlier) + 1} attempts; the last, {who}, {answered}{words}"
         return f"Failed: {what}, {who if failure.provider else 'OpenRouter'} {answered}{words}"
@@ -322,14 +326,17 @@ def _rate(record: Record) -> float | None:
 
 def cost_of(record: Record, content: Record | None) -> Cost:
     charged, discount = measures.cost(record), dollars(record, "cache_discount")
-    upstream = dollars(record, "upstream_inference_cost") if record.get("is_byok") is True else None
+    byok = record.get("is_byok") is True
+    upstream = dollars(record, "upstream_inference_cost") if byok else None
     if upstream is not None and upstream < 0:
         upstream = None
+    unknown = byok and upstream is None and not fields.text(record, "response_cache_source_id")
     add_ons = {}
     for name in ("num_search_results", "num_fetches"):
         if quantity := tokens(record, name):
             add_ons[name] = quantity
-    cost = Cost(charged, upstream, discount or None, add_ons, zero_because(record, content), None, None, None)
+    free = zero_because(record, content)
+    cost = Cost(charged, upstream, unknown, discount or None, add_ons, free, None, None, None)
     price, size, produced = _price(record, cost)
     return cost._replace(
         per_million=price,
@@ -349,8 +356,6 @@ def _price(record: Record, cost: Cost) -> tuple[float | None, int, int]:
     if not total or size is None or produced is None or not size + produced or cost.add_ons:
         return None, 0, 0
     if tokens(record, "num_media_completion") or tokens(record, "native_tokens_completion_images"):
-        return None, 0, 0
-    if record.get("is_byok") is True and cost.byok_upstream is None:
         return None, 0, 0
     return 1e6 * total / (size + produced), size, produced
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from openrouter_generations import fields, text
 from openrouter_generations.comparison import Comparison
 from openrouter_generations.diagnosis import Attempt, Diagnosis
-from openrouter_generations.failures import quoted
+from openrouter_generations.failures import in_quotes, quoted
 from openrouter_generations.findings import Finding
 from openrouter_generations.measures import completion_tokens, prompt_tokens, tokens
 
@@ -44,7 +44,7 @@ def render(diagnosis: Diagnosis, *, plain_ascii: bool = False) -> str:
     """The whole diagnosis of one generation."""
     blocks = [[text.safe_line(diagnosis.headline), _identity(diagnosis)]]
     for title, lines in (
-        ("--- Findings ---", [line for one in diagnosis.findings for line in _finding(one)]),
+        ("--- Findings ---", [line for one in diagnosis.findings for line in _finding(one, diagnosis.headline)]),
         ("--- Time ---", list(_time(diagnosis))),
         ("--- Attempts ---", _attempts(diagnosis, _ASCII_MARKS if plain_ascii else _MARKS)),
         ("--- Cost ---", list(_cost(diagnosis))),
@@ -60,12 +60,18 @@ def render_several(diagnoses: list[Diagnosis], comparison: Comparison, *, plain_
     blocks = []
     for place, one in enumerate(diagnoses, 1):
         lines = [f"[{place}] {text.safe_line(one.generation_id)}", f"    {text.safe_line(one.headline)}"]
-        said = [found for found in one.findings if found.summary[1:].rstrip(".") not in one.headline]
-        blocks.append([*lines, *(f"    {found.severity}: {found.code}: {found.summary}" for found in said)])
+        told = ((found, _untold(found.summary, one.headline)) for found in one.findings)
+        lines += [f"    {found.severity}: {found.code}: {rest}" for found, rest in told if rest]
+        blocks.append(lines)
     explained = [
         f"{label}: {part.sentence}"
         for label, part in (("Cost", comparison.cost), ("Time", comparison.time))
         if part is not None
+    ]
+    explained += [
+        f"Cost: what the provider of [{place}] bills (BYOK) is not recorded, so [{place}] is left out."
+        for place, one in enumerate(diagnoses, 1)
+        if one.cost.upstream_unknown
     ]
     differences = list(_difference_table(comparison, len(diagnoses)))
     blocks.append(["--- Comparison ---", *(explained or ["Cost and time are the same, or not recorded."])])
@@ -86,10 +92,21 @@ def _identity(diagnosis: Diagnosis) -> str:
     return text.safe_line(diagnosis.generation_id) + (f", {quoted(created, 40)}" if created else "")
 
 
-def _finding(found: Finding) -> Iterator[str]:
-    yield f"{found.severity}: {found.code}: {found.summary}"
+def _untold(summary: str, headline: str) -> str:
+    """What a summary adds to the headline: nothing, itself, or itself without the words quoted in both."""
+    if summary[1:].rstrip(".") in headline:
+        return ""
+    quote = _QUOTE.search(summary)
+    return summary.replace(quote[0], ".", 1) if quote and quote[0] in headline else summary
+
+
+_QUOTE = re.compile(r': "(?:[^"\\]|\\.)*"\.?')
+
+
+def _finding(found: Finding, headline: str) -> Iterator[str]:
+    yield f"{found.severity}: {found.code}: {_untold(found.summary, headline) or 'as said above'}"
     evidence = ", ".join(
-        f"{name} = {text.plain(value)}"
+        f"{name} = {_shown(name, value)}"
         for name, value in found.evidence.items()
         if not isinstance(value, (list, dict)) and not _IN_ATTEMPTS.search(name)
     )
@@ -97,6 +114,11 @@ def _finding(found: Finding) -> Iterator[str]:
         yield f"  {evidence}"
     if found.advice:
         yield f"  → {found.advice}"
+
+
+def _shown(name: str, value: object) -> str:
+    """A stored error's words in quotation marks, as everywhere."""
+    return in_quotes(value) if name == "error.message" and isinstance(value, str) else text.plain(value)
 
 
 # --- Time ---
@@ -148,7 +170,8 @@ def _attempts(diagnosis: Diagnosis, marks: dict[str, str]) -> list[str]:
     if bars:
         lines = [f"{line.ljust(left)}{bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
         lines.append(" " * left + legend) if len(legend) <= WIDTH - left else lines.append("   " + legend)
-    return lines + [line for place, attempt in enumerate(tried, 1) for line in _words_of(place, attempt)]
+    said = (_words_of(place, attempt, diagnosis.headline) for place, attempt in enumerate(tried, 1))
+    return lines + [line for words in said for line in words]
 
 
 def _fitted(name: str, columns: int) -> str:
@@ -162,9 +185,9 @@ def _fitted(name: str, columns: int) -> str:
     return kept
 
 
-def _words_of(place: int, attempt: Attempt) -> Iterator[str]:
-    if attempt.said:
-        yield f'{place}. {quoted(attempt.provider or "unnamed", 60)} said: "{quoted(attempt.said)}"'
+def _words_of(place: int, attempt: Attempt, headline: str) -> Iterator[str]:
+    if attempt.said and (words := in_quotes(attempt.said)) not in headline:
+        yield f"{place}. {quoted(attempt.provider or 'unnamed', 60)} said: {words}"
 
 
 def _bars(diagnosis: Diagnosis, width: int, marks: dict[str, str]) -> tuple[list[str], str]:
@@ -223,7 +246,9 @@ def _cost(diagnosis: Diagnosis) -> Iterator[str]:
     if cost.zero_because:
         yield f"Nothing charged (total_cost is 0): {cost.zero_because}."
     elif cost.charged is not None and cost.byok_upstream is None:
-        yield f"Charged: {text.usd(cost.charged)}"
+        yield f"{'OpenRouter charged' if cost.upstream_unknown else 'Charged'}: {text.usd(cost.charged)}"
+    if cost.upstream_unknown:
+        yield f"{quoted(who, 60) if who else 'The provider'}'s own bill (BYOK) is not recorded; it comes on top."
     if cost.byok_upstream is not None:
         fee = "" if cost.charged is None or cost.zero_because else f"OpenRouter's fee {text.usd(cost.charged)}, and "
         upstream = f"{quoted(who, 60) if who else 'the provider'}'s own bill {text.usd(cost.byok_upstream)}"

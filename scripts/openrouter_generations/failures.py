@@ -43,6 +43,17 @@ def quoted(words: str, limit: int = _QUOTE) -> str:
     return clipped(text.safe_line(text.scrubbed(clipped(words.strip(), 4 * _QUOTE))), limit)
 
 
+def in_quotes(words: str, limit: int = _QUOTE) -> str:
+    """As `quoted`, between quotation marks that the words cannot end: what stands there is somebody else's."""
+    return '"' + quoted(words, limit).replace('"', '\\"') + '"'
+
+
+def sentence_of(words: str) -> str:
+    """The same as the end of a sentence of ours."""
+    shown = in_quotes(words)
+    return shown if shown[-2] in ".!?…" else f"{shown}."
+
+
 def stored_failure(content: Record) -> Failure | None:
     """The `error` of a content document; None where it is missing or says nothing."""
     error = fields.mapping(content, "error")
@@ -50,7 +61,8 @@ def stored_failure(content: Record) -> Failure | None:
         return None
     earlier = tuple(_failure(entry, "code") for entry in fields.objects(error, "previous_errors"))
     last = _failure(error, "status")
-    if not (last.provider or last.status or last.message or last.sentence or earlier):
+    went_well = last.status is None or 200 <= last.status < 300
+    if went_well and not (last.provider or last.message or last.sentence or earlier):
         return None
     return last._replace(earlier=earlier)
 

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from openrouter_generations import fields, measures, providers, text
-from openrouter_generations.failures import Failure, clipped, quoted, stored_failure
+from openrouter_generations.failures import Failure, clipped, in_quotes, quoted, sentence_of, stored_failure
 from openrouter_generations.fields import Record
 from openrouter_generations.measures import (
     Timing,
@@ -43,10 +43,12 @@ COUNT_GAP_RATIO = 1.5
 COUNT_GAP_TOKENS = 200
 
 _NATIVE_FAILURE = re.compile(
-    r"err|fail|safety|refus|filter|block|prohibit|recitation|spii|malformed|timeout|timed|network|rate.?limit"
-    r"|overload|unavailable|abort|cancel|length|max.?(output.?)?tokens|incomplete|exceed|exhaust",
-    re.IGNORECASE,
+    r"(?<![a-z])(?<!no[^a-z])(?<!non[^a-z])"  # the beginning of a word: neither `preferred` nor `no_error`
+    r"(?:err(?:or)?(?:s|ed)?(?![a-z])|fail|safety|refus|(?:content)?filter|block|prohibit|recitation|spii|malformed"
+    r"|timeout|timed|network|rate.?limit|overload|unavailable|abort|interrupt|cancel|length|max.?(?:output.?)?tokens"
+    r"|incomplete|exceed|exhaust)"
 )
+_NEW_WORD = re.compile("(?<=[a-z])(?=[A-Z])")
 _HEALTHY_NATIVE = frozenset(
     (
         "stop",
@@ -58,8 +60,6 @@ _HEALTHY_NATIVE = frozenset(
         "tool_use",
         "tool_calls",
         "complete",
-        None,
-        "",
     )
 )
 
@@ -168,7 +168,7 @@ def provider_error(record: Record, content: Record | None, asked: str | None) ->
     chain = attempts(record)
     code = status(chain[-1]) if chain and measures.failed(chain[-1]) else None
     summary = f"The generation ended in an error at {where}" + (f" with status {code}" if code else "")
-    summary += f' (native reason "{quoted(native, 60)}")' if native and native != "error" else ""
+    summary += f" (native reason {in_quotes(native, 60)})" if native and native != "error" else ""
     produced = completion_tokens(record)
     summary += f", after {text.plural(produced, 'completion token')}." if produced else "."
     return Finding(
@@ -197,7 +197,7 @@ def _stored_error(record: Record, failure: Failure) -> Finding:
     summary = "The request failed" + (f" at {quoted(failure.provider, 60)}" if failure.provider else "")
     summary += f" with status {failure.status}" if failure.status else ""
     said = failure.said()
-    summary += f": {quoted(said)}" if said else "."
+    summary += f": {sentence_of(said)}" if said else "."
     if failure.earlier:
         before = [
             {"provider_name": clipped(one.provider, 60) if one.provider else "unnamed", "code": one.status}
@@ -205,7 +205,7 @@ def _stored_error(record: Record, failure: Failure) -> Finding:
         ]
         evidence["error.previous_errors"] = [{k: v for k, v in one.items() if v is not None} for one in before]
         names = [f"{_name(one.provider)} {one.status or ''}".strip() for one in failure.earlier]
-        summary += f"{'' if summary.endswith(('.', '!', '?', '…')) else '.'} Before it: {_some(names)}."
+        summary += f" Before it: {_some(names)}."
     advice = _failure_advice(failure.status, said or "", after_others=bool(failure.earlier))
     return Finding("provider-error", ERROR, summary, evidence, advice)
 
@@ -268,7 +268,9 @@ def native_failure(record: Record, content: Record | None, asked: str | None) ->
     if record.get("finish_reason") != "stop":
         return None
     native = record.get("native_finish_reason")
-    if not isinstance(native, str) or native in _HEALTHY_NATIVE or not _NATIVE_FAILURE.search(native[:200]):
+    if not isinstance(native, str) or native in _HEALTHY_NATIVE:
+        return None
+    if not _NATIVE_FAILURE.search(_NEW_WORD.sub("_", native[:200]).lower()):
         return None
     produced = completion_tokens(record)
     charged = measures.cost(record)
@@ -277,7 +279,7 @@ def native_failure(record: Record, content: Record | None, asked: str | None) ->
     return Finding(
         "native-failure",
         ERROR,
-        f'Reported as a success, but {_provider(record) or "the provider"} ended it with "{quoted(native, 60)}"{got}.',
+        f"Reported as a success, but {_provider(record) or 'the provider'} ended it with {in_quotes(native, 60)}{got}.",
         _evidence(record, "finish_reason", "native_finish_reason", "provider_name", "native_tokens_completion"),
         "Treat it as failed and retry; in code, check native_finish_reason as well as finish_reason. "
         f"If it comes again: {_skip(record)}.",
@@ -289,7 +291,7 @@ def content_filter(record: Record, content: Record | None, asked: str | None) ->
         return None
     native, produced = fields.text(record, "native_finish_reason"), completion_tokens(record)
     summary = f"Stopped by {_provider(record) or 'the provider'}'s content filter"
-    summary += f' (native reason "{quoted(native, 60)}")' if native else ""
+    summary += f" (native reason {in_quotes(native, 60)})" if native else ""
     summary += f" after {text.plural(produced, 'completion token')}." if produced is not None else "."
     return Finding(
         "content-filter",
@@ -530,20 +532,31 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     names = _some([_who_and_status(one) for one in losers])
     summary = f"{count} failed first ({names}), then {_who(last)} {then}; "
     known = "at least " if None in spent and lost else ""
-    advice = (
-        "All that were tried failed: see all-attempts-failed."
-        if measures.all_failed(record, chain)
-        else f"To skip what failed: {_setting('provider.ignore', losers)}; "
-        f"to choose the first: {_setting('provider.order', [last])}."
-    )
     summary += f"{known}{text.duration(lost)} lost." if lost or None not in spent else "time lost not recorded."
     return Finding(
         "fallback",
         WARNING,
         summary,
         _chain_evidence(chain),
-        advice,
+        _fallback_advice(record, chain, losers),
     )
+
+
+def _fallback_advice(record: Record, chain: list[dict[str, object]], losers: list[dict[str, object]]) -> str:
+    if measures.all_failed(record, chain):
+        return "All that were tried failed: see all-attempts-failed."
+    others = _of_others(losers, chain[-1])
+    if not others:
+        return f"Another try or endpoint of {_who(chain[-1])} worked, so there is nobody to skip."
+    return (
+        f"To skip what failed: {_setting('provider.ignore', others)}; "
+        f"to choose the first: {_setting('provider.order', [chain[-1]])}."
+    )
+
+
+def _of_others(losers: list[dict[str, object]], last: dict[str, object]) -> list[dict[str, object]]:
+    """The failed attempts at other providers than the one tried last."""
+    return [one for one in losers if fields.text(one, "provider_name") != fields.text(last, "provider_name")]
 
 
 def rate_limited(record: Record, content: Record | None, asked: str | None) -> Finding | None:
@@ -587,7 +600,8 @@ def prompt_cache_miss(record: Record, content: Record | None, asked: str | None)
         return None
     if measures.cost(record) == 0 and record.get("is_byok") is not True:
         return None  # nothing to save
-    losers = measures.gave_way(attempts(record))
+    chain = attempts(record)
+    losers = _of_others(measures.gave_way(chain), chain[-1]) if chain else []
     where = _provider(record) or "the provider"
     summary = f"Not one of {size:,} prompt tokens came from {where}'s prompt cache, so all were read at full price"
     if losers:

@@ -226,6 +226,6 @@ def _contains(lost: float, chain: list[dict[str, object]], latency: float | None
 
 
 def throughput(record: Record) -> float | None:
-    """Completion tokens a second over `generation_time`; None where it cannot be told."""
+    """Completion tokens a second over `generation_time`; None where it cannot be told, as below a millisecond."""
     produced, whole = completion_tokens(record), milliseconds(record, "generation_time")
-    return 1000 * produced / whole if produced and whole else None
+    return 1000 * produced / whole if produced and whole and whole >= 1 else None
