@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from openrouter_generations import measures
-from openrouter_generations.failures import body_sentence
+from openrouter_generations.failures import body_sentence, stored_failure
 from openrouter_generations.findings import INFO, RULES, WARNING, Finding, findings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +139,12 @@ CASES: list[tuple[str, Data, list[str]]] = [
     ("no search", {"num_search_results": 0, "num_fetches": 0}, []),
     ("native failure", {"native_finish_reason": "network_error"}, ["native-failure"]),
     ("native safety", {"native_finish_reason": "SAFETY"}, ["native-failure"]),
+    ("native failure in one word", {"native_finish_reason": "networkError"}, ["native-failure"]),
+    ("native interruption", {"native_finish_reason": "interrupted"}, ["native-failure"]),
+    ("native words with a failure inside", {"native_finish_reason": "inferred_stop"}, []),
+    ("native preferred", {"native_finish_reason": "preferred"}, []),
+    ("native unfiltered", {"native_finish_reason": "unfiltered"}, []),
+    ("native no_error", {"native_finish_reason": "no_error"}, []),
     ("native end_turn", {"native_finish_reason": "end_turn"}, []),
     ("native word that is new", {"native_finish_reason": "finished_well"}, []),
     ("native failure, known as such", {"finish_reason": "length", "native_finish_reason": "max_tokens"}, ["truncated"]),
@@ -290,6 +296,28 @@ def test_tool_call_with_text_is_not_worth_a_word() -> None:
 def test_rate_limit_from_the_stored_error_alone() -> None:
     content = {"error": {"status": 429, "message": "Slow down", "provider_name": "Groq", "previous_errors": []}}
     assert "rate-limited-upstream" in codes(changed(finish_reason="error", provider_responses=None), content)
+
+
+def test_another_try_of_the_same_provider_is_no_move() -> None:
+    chain = [attempt(503, provider="Groq"), attempt(200, provider="Groq")]
+    record = changed(
+        native_tokens_prompt=50_000, tokens_prompt=50_000, native_tokens_cached=0, provider_responses=chain,
+        provider_name="Groq",
+    )  # fmt: skip
+    assert the("fallback", record).advice == "Another try or endpoint of Groq worked, so there is nobody to skip."
+    miss = the("prompt-cache-miss", record)
+    assert (miss.severity, "moved" in miss.summary) == (INFO, False)
+    other = [attempt(503, provider="Parasail"), *chain]
+    advice = the("fallback", record | {"provider_responses": other}).advice
+    assert (
+        advice == 'To skip what failed: provider.ignore: ["parasail"]; to choose the first: provider.order: ["groq"].'
+    )
+
+
+@pytest.mark.parametrize("status", [None, 200, 204, "x"])
+def test_a_stored_error_that_says_nothing_is_none(status: object) -> None:
+    assert stored_failure({"error": {"status": status, "message": None, "previous_errors": []}}) is None
+    assert stored_failure({"error": {"status": 500, "message": None}}) is not None
 
 
 def test_cache_miss_weighs_more_after_a_fallback() -> None:

@@ -161,10 +161,9 @@ def _cost_explained(diagnoses: list[Diagnosis]) -> Explained | None:
     low, high = diagnoses[ends[0]], diagnoses[ends[1]]
     least, most = low.cost.total or 0.0, high.cost.total or 0.0
     names = f"[{ends[0] + 1}]", f"[{ends[1] + 1}]"
-    times = f", {most / least:.1f} times" if least and most / least >= 1.1 else ""
     sentence = (
         f"{names[1]} cost {text.usd(_tidy(most - least))} more than {names[0]} "
-        f"({text.usd(most)} against {text.usd(least)}{times})."
+        f"({text.usd(most)} against {text.usd(least)}{_times(most, least)})."
     )
     if low.cost.zero_because and not least:
         because = f"{names[0]} was free: {low.cost.zero_because}."
@@ -176,6 +175,13 @@ def _cost_explained(diagnoses: list[Diagnosis]) -> Explained | None:
     )
 
 
+def _times(most: float, least: float) -> str:
+    """How many times as much, where that says something."""
+    if not least or not 1.1 <= most / least < 100_000:
+        return ""
+    return f", {most / least:.1f} times"
+
+
 def _tidy(amount: float) -> float:
     """Without the dust that subtracting floats leaves (costs have about ten digits)."""
     return float(f"{amount:.10g}")
@@ -185,7 +191,7 @@ def _mostly(factors: list[Factor], difference: float, show: Callable[[float], st
     """The sentence on the largest factor, and on the second where it matters or is all that is left."""
     helping = [factor for factor in factors if factor.amount > 0]
     if not helping:
-        return "What is recorded does not say what explains it." if not factors else factors[0].because
+        return "What is recorded does not say what explains it."
     first = helping[0]
     if abs(first.amount - difference) <= 0.005 * difference:
         return f"All of it is {first.because}."
@@ -223,9 +229,9 @@ def _cost_factors(low: Diagnosis, high: Diagnosis, names: tuple[str, str]) -> li
 
 
 def _token_factors(low: Diagnosis, high: Diagnosis, gross: list[float], rest: float) -> list[Factor]:
-    """What is left when the prompt cache's part is taken out: tokens, prices, add-ons."""
-    if low.cost.add_ons != high.cost.add_ons:
-        return [Factor("add-ons and tokens", _tidy(rest), "web searches or fetches, and the tokens they brought")]
+    """What is left when the prompt cache's part is taken out: tokens, prices, add-ons; empty if they cannot tell."""
+    if rest > 0 and (added := _added(low, high)):
+        return [Factor("add-ons and tokens", _tidy(rest), f"{added}, and the tokens that go with them")]
     sizes = [(prompt_tokens(one.record), completion_tokens(one.record)) for one in (low, high)]
     if any(count is None for pair in sizes for count in pair):
         return []
@@ -234,6 +240,21 @@ def _token_factors(low: Diagnosis, high: Diagnosis, gross: list[float], rest: fl
     if not differ:
         return _same_price(low, high, pairs, gross, rest)
     return _other_price(differ, pairs, gross, rest)
+
+
+_ADDED = {
+    "num_search_results": "web search results",
+    "num_fetches": "web pages fetched",
+    "num_media_completion": "media made",
+    "num_media_prompt": "media in the prompt",
+}
+"""What is paid for beside the tokens, or in tokens of another price."""
+
+
+def _added(low: Diagnosis, high: Diagnosis) -> str:
+    """What the dearer one has more of."""
+    counts = [(label, tokens(low.record, name) or 0, tokens(high.record, name) or 0) for name, label in _ADDED.items()]
+    return " and ".join(f"{label} ({after:,} against {before:,})" for label, before, after in counts if after > before)
 
 
 def _price_tags(low: Diagnosis, high: Diagnosis) -> list[str]:
@@ -254,7 +275,7 @@ def _same_price(
     (in_low, out_low), (in_high, out_high) = pairs
     because = _token_words(low, high, pairs)
     area = in_low * out_high - in_high * out_low
-    if abs(area) > 0.02 * max(in_low * out_high, in_high * out_low, 1) and not _hidden_discount(low, high):
+    if abs(area) > 0.02 * max(in_low * out_high, in_high * out_low, 1) and not _priced_apart(low, high):
         price_in = (gross[0] * out_high - gross[1] * out_low) / area
         price_out = (in_low * gross[1] - in_high * gross[0]) / area
         if price_in >= 0 and price_out >= 0:
@@ -266,12 +287,21 @@ def _same_price(
                 )
                 if abs(amount) > 1e-12
             ]
-    return [Factor("tokens", _tidy(rest), " and ".join(because))]
+    cached = [tokens(one.record, "native_tokens_cached") or 0 for one in (low, high)]
+    cache = f"the prompt cache ({cached[1]:,} tokens read from it against {cached[0]:,})"
+    changes = ((cache, cached[0] - cached[1]), (because[0], in_high - in_low), (because[1], out_high - out_low))
+    telling = [words for words, change in changes if change * rest > 0]
+    return [Factor("tokens", _tidy(rest), " and ".join(telling))] if telling else []
 
 
 def _hidden_discount(low: Diagnosis, high: Diagnosis) -> bool:
     """Whether tokens came from the cache at a price that the record does not show."""
     return any(tokens(one.record, "native_tokens_cached") and not one.cost.cache_discount for one in (low, high))
+
+
+def _priced_apart(low: Diagnosis, high: Diagnosis) -> bool:
+    """Whether one price in and one out do not make up both costs."""
+    return _hidden_discount(low, high) or any(tokens(low.record, name) != tokens(high.record, name) for name in _ADDED)
 
 
 def _token_words(low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]]) -> tuple[str, str]:
@@ -289,13 +319,16 @@ def _other_price(differ: list[str], pairs: list[tuple[int, int]], gross: list[fl
     sums = [sum(pair) for pair in pairs]
     what = " and ".join(differ)
     if not all(sums):
-        return [Factor("tokens", _tidy(rest), f"the tokens and another {what}")]
+        return [Factor("price and tokens", _tidy(rest), f"another {what}, and other tokens")]
     rates = [amount / whole for amount, whole in zip(gross, sums, strict=True)]
     mixes = [produced / whole for (_, produced), whole in zip(pairs, sums, strict=True)]
     if abs(mixes[0] - mixes[1]) > 0.05:
-        words = f"another {what}, and {pairs[1][1]:,} completion tokens against {pairs[0][1]:,}"
-        return [Factor("price and tokens", _tidy(rest), words)]
-    if 0.97 <= rates[1] / (rates[0] or 1) <= 1.03:  # no other price, only a slightly other mix
+        more = ""
+        if (pairs[1][1] - pairs[0][1]) * rest > 0:
+            more = f", and {pairs[1][1]:,} completion tokens against {pairs[0][1]:,}"
+        return [Factor("price and tokens", _tidy(rest), f"another {what}{more}")]
+    grown = (sums[1] - sums[0]) * rest > 0
+    if grown and 0.97 <= rates[1] / (rates[0] or 1) <= 1.03:  # no other price, only a slightly other mix
         return [Factor("tokens", _tidy(rest), f"the tokens ({sums[1]:,} against {sums[0]:,})")]
     prices = f"{text.usd(_rounded(1e6 * rates[1]))} a million tokens against {text.usd(_rounded(1e6 * rates[0]))}"
     volume = rates[0] * (sums[1] - sums[0])
@@ -315,10 +348,9 @@ def _time_explained(diagnoses: list[Diagnosis]) -> Explained | None:
         return None
     low, high = diagnoses[ends[0]], diagnoses[ends[1]]
     least, most = low.timing.total or 0.0, high.timing.total or 0.0
-    times = f", {most / least:.1f} times" if least and most / least >= 1.1 else ""
     sentence = (
         f"[{ends[1] + 1}] took {text.duration(most - least)} longer than [{ends[0] + 1}] "
-        f"({text.duration(most)} against {text.duration(least)}{times})."
+        f"({text.duration(most)} against {text.duration(least)}{_times(most, least)})."
     )
     factors = sorted(_time_factors(low, high), key=lambda factor: -abs(factor.amount))
     return Explained(
