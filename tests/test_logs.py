@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,7 @@ def test_each_of_several_ids_on_a_line_has_its_own_cost(tmp_path: Path) -> None:
         f'{{"id": "{A}", "cost": {"[" * 900}{"]" * 900}}}',
         f'{{"id": "{A}", "usage": {{"cost": {"9" * 5000}}}}}',
         f'"cost": 0.5 {A}',
+        {"id": A, "session": {"id": "s", "cost": 12.5}},
     ],
 )
 def test_what_is_no_claim(tmp_path: Path, line: object) -> None:
@@ -240,6 +242,38 @@ def test_costs_are_found_whatever_the_pieces(tmp_path: Path, size: int, monkeypa
 def test_the_logs_export(tmp_path: Path, header: str) -> None:
     rows = [header, f'{A},0.5,"a, b"', f'"{B}","1e-05",', f"{C},,x", f"{A},0.25,again"]
     assert claimed(tmp_path, *rows) == {A: Claim(0.5), B: Claim(1e-05)}
+
+
+def test_lines_within_a_quoted_cell_are_no_rows(tmp_path: Path) -> None:
+    rows = ["generation_id,prompt,cost_total", f'{A},"hello', f"{A},7,8", ' bye",0.5', f'{B},"a ""b""",0.25']
+    assert claimed(tmp_path, *rows) == {B: Claim(0.25)}
+
+
+@pytest.mark.parametrize("size", [50, 130, 4000])
+def test_cells_over_several_lines_whatever_the_pieces(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_PIECE", size)
+    made = [f"gen-{1771967930 + n}-1gsys6ZhRaY0TPbuRsDR" for n in range(30)]
+    rows = [f'{one},{n / 100},"said:\n{one},99,x\nend"' for n, one in enumerate(made)]
+    expected = {one: Claim(n / 100) for n, one in enumerate(made)}
+    assert claimed(tmp_path, "generation_id,cost_total,prompt", *rows) == expected
+
+
+def test_the_cost_beside_the_id_counts_before_one_further_off(tmp_path: Path) -> None:
+    line = {"id": A, "usage": {"cost": 0.1}, "session": {"cost": 12.5}}
+    assert claimed(tmp_path, line) == {A: Claim(0.1)}
+    assert claimed(tmp_path, {"id": A, "message": {"id": "m", "usage": {"cost": 0.1}}}) == {A: Claim(0.1)}
+
+
+def test_a_hostile_line_takes_no_longer_than_a_plain_one(tmp_path: Path) -> None:
+    """As a ratio: with a quadratic search it would be more than a hundred."""
+    times = []
+    for word in ("cosy", "cost"):
+        began = time.perf_counter()
+        assert claimed(tmp_path, f"{A} " + word * 120_000) == {}
+        times.append(time.perf_counter() - began)
+    assert times[1] < 25 * times[0] + 0.1
 
 
 def test_other_separators(tmp_path: Path) -> None:

@@ -39,6 +39,20 @@ def test_sums_are_those_of_the_written_numbers_in_any_order() -> None:
     assert summary.totals([row(total_cost=amount) for amount in sorted(amounts)]).cost == expected
 
 
+def test_what_is_not_recorded_is_counted_and_not_taken_for_zero() -> None:
+    totals = summary.totals(
+        rows(
+            {"total_cost": 1, "native_tokens_prompt": 100, "native_tokens_cached": 50},
+            {"total_cost": "1", "native_tokens_prompt": 300, "native_tokens_cached": None},
+            {"total_cost": 0, "is_byok": True},
+            {"total_cost": 0, "is_byok": True, "response_cache_source_id": "gen-1"},
+            {},
+        )
+    )
+    assert (totals.cost_unknown, totals.byok, totals.upstream_unknown) == (2, 2, 1)
+    assert (totals.prompt, totals.cached, totals.cached_of) == (400, 50, 100)
+
+
 def test_the_providers_bill_counts_only_under_byok() -> None:
     totals = summary.totals(
         rows(
@@ -94,6 +108,7 @@ def test_every_grouping_covers_every_record(by: str) -> None:
         ("2026-02-24T21:18:50.123Z", "2026-02-24T21:18:50"),
         ("2026-02-24T21:18:50.123456+00:00", "2026-02-24T21:18:50"),
         ("2026-02-24 21:18:50", "2026-02-24T21:18:50"),
+        ("2026-02-24T21:18", "2026-02-24T21:18:00"),  # without a zone it is UTC wherever this runs
         ("2026-02-24T23:18:50+02:00", "2026-02-24T21:18:50"),
         (None, "2026-02-24T21:18:50"),
         ("soon", "2026-02-24T21:18:50"),

@@ -23,7 +23,7 @@ _DECODER = json.JSONDecoder()
 _ID_NAMES = ("id", "generation_id", "responseId", "gen_ai.response.id", "response_id")
 _CHARGED = ("cost_total", "total_cost", "cost", "gen_ai.usage.cost")
 _SIGNS = frozenset((*_CHARGED, "costUSD", "usage"))
-_FIGURE = re.compile(rb'cost[A-Za-z_]*"([^}]{0,200})')
+_FIGURE = re.compile(rb'cost[A-Za-z_]{0,40}"([^}]{0,200})')
 _DEEPEST = 12
 _REMEMBERED = 50_000
 
@@ -52,6 +52,7 @@ class Reader:
     def __init__(self, first_line: bytes, claims: dict[str, Claim]) -> None:
         self._claims = claims
         self._columns = _columns(first_line)
+        self.tabular = self._columns is not None
         self._seen: set[int] = set()
 
     def line(self, line: bytes, named: set[str]) -> None:
@@ -84,27 +85,38 @@ def _json_claims(line: bytes, named: set[str]) -> list[tuple[str, Claim]]:
     """Claims of the first JSON value in a line; before it may stand a log's prefix or `data: `."""
     text = line.decode("utf-8", "replace")
     start = text.find("[" if text.lstrip().startswith("[") else "{")
-    found: list[tuple[str | None, Claim]] = []
+    found: list[_Found] = []
     try:
         value, _ = _DECODER.raw_decode(text, max(start, 0))
         for item in _objects(value if isinstance(value, list) else [value]):
             _walk(item, (), named, found)
     except (ValueError, RecursionError):
         return []
-    beside = [(name, claim) for name, claim in found if name is not None]
+    nearest = {one.owner: min(other.away for other in found if other.owner == one.owner) for one in found}
+    beside = [(one.owner, one.claim) for one in found if one.owner is not None and one.away == nearest[one.owner]]
     if not beside and len(found) == len(named) == 1:
         only = next(iter(named))
         if f'"{only}"' in text:  # a value of its own, not a word in what a message quotes
-            beside = [(only, found[0][1])]
+            beside = [(only, found[0].claim)]
     return beside
 
 
-def _walk(item: Record, around: tuple[Record, ...], named: set[str], found: list[tuple[str | None, Claim]]) -> None:
+class _Found(NamedTuple):
+    """`away`: levels between the object with the cost and the one with the ID."""
+
+    owner: str | None
+    away: int
+    claim: Claim
+
+
+def _walk(item: Record, around: tuple[Record, ...], named: set[str], found: list[_Found]) -> None:
     """Find the objects that name a cost, each with the nearest ID in it or around it."""
     around = (*around, item)
     if not _SIGNS.isdisjoint(item) and (claim := _own_claim(item)):
-        owners = (_own_id(one, named) for one in reversed(around))
-        found.append((next(filter(None, owners), None), claim))
+        owners = ((owner, away) for away, one in enumerate(reversed(around)) if (owner := _own_id(one, named)))
+        owner, away = next(owners, (None, 0))
+        if not away or "usage" in item or not isinstance(item.get("id"), str):  # else a session's, or the like
+            found.append(_Found(owner, away, claim))
     if len(around) > _DEEPEST:
         return
     for name, child in item.items():

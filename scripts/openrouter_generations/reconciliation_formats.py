@@ -56,8 +56,10 @@ def _totals_object(totals: Totals) -> dict[str, object]:
         "generations": totals.generations,
         "failed": totals.failed,
         "total_cost": float(totals.cost),
+        "cost_unknown": totals.cost_unknown,
         "byok_generations": totals.byok,
         "upstream_inference_cost": float(totals.upstream),
+        "upstream_unknown": totals.upstream_unknown,
         "tokens_prompt": totals.prompt,
         "tokens_cached": totals.cached,
         "tokens_completion": totals.completion,
@@ -76,7 +78,7 @@ def _group_objects(found: Reconciliation, groups: list[tuple[str | None, Totals]
             "value": value,
             **_totals_object(totals),
             "cost_share": float((totals.cost + totals.upstream) / everything) if everything else None,
-            "cached_share": totals.cached / totals.prompt if totals.prompt else None,
+            "cached_share": totals.cached / totals.cached_of if totals.cached_of else None,
         }
         for value, totals in groups
     ]

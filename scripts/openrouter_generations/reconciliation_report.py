@@ -13,7 +13,7 @@ from openrouter_generations.errors import AuthenticationError, ForbiddenError, N
 from openrouter_generations.findings import INFO
 from openrouter_generations.logs import Log
 from openrouter_generations.summary import Row, Summary, Totals
-from openrouter_generations.text import plural, safe_line, usd
+from openrouter_generations.text import plural, safe_line, scrubbed, usd
 
 _WIDTH = 100
 _GROUPS = 12
@@ -59,7 +59,7 @@ def render(found: Reconciliation) -> str:
     """The report for a screen, at most 100 columns wide."""
     sections = [_header(found)]
     if found.rows:
-        sections.append(_sums(found.summary.totals))
+        sections.append(_sums(found.summary.totals, found.generations))
         sections += [_group_table(name, groups, found) for name, groups in found.summary.groups.items()]
         sections += [_failed(found.rows), _dearest(found.summary), _slowest(found.summary), _findings(found.summary)]
     if found.comparison:
@@ -94,13 +94,19 @@ def _period(first: str, last: str) -> str:
     return f"{start} to {end[11:] if end[:10] == start[:10] else end} UTC ({length})"
 
 
-def _sums(totals: Totals) -> list[str]:
-    rows = [("Cost", usd(totals.cost) + ("" if totals.byok else ", the whole of it (no BYOK)"))]
+def _sums(totals: Totals, asked: int) -> list[str]:
+    """The totals of the records found, which may be fewer than were asked for."""
+    complete = totals.generations == asked and not totals.cost_unknown
+    rows = [
+        ("Cost", usd(totals.cost) + ("" if totals.byok else f"{', the whole of it' if complete else ''} (no BYOK)"))
+    ]
     if totals.byok:
-        whole = usd(totals.cost + totals.upstream)
-        billed = f"{plural(totals.byok, 'BYOK generation')}: providers bill {usd(totals.upstream)} besides"
-        rows.append(("", f"{billed}; {whole} in all"))
-    cached = f" ({_share(totals.cached, totals.prompt)} from cache: {totals.cached:,})" if totals.cached else ""
+        rows.append(("", _byok(totals)))
+    if totals.cost_unknown:
+        rows.append(
+            ("", f"{totals.cost_unknown:,} of {plural(totals.generations, 'record')} without a cost, not in it")
+        )
+    cached = f" ({_share(totals.cached, totals.cached_of)} from cache: {totals.cached:,})" if totals.cached else ""
     reasoning = f" (reasoning: {totals.reasoning:,})" if totals.reasoning else ""
     rows.append(("Tokens", f"{totals.prompt:,} in{cached}, {totals.completion:,} out{reasoning}"))
     for name, pair in (("Latency", totals.latency), ("Generation time", totals.generation_time)):
@@ -109,6 +115,14 @@ def _sums(totals: Totals) -> list[str]:
     if totals.failed:
         rows.append(("Failed", f"{totals.failed:,} of {totals.generations:,}"))
     return text.table(rows)
+
+
+def _byok(totals: Totals) -> str:
+    said = f"{plural(totals.byok, 'BYOK generation')}: "
+    if totals.upstream_unknown == totals.byok:
+        return said + "what providers bill besides is not recorded"
+    said += f"providers bill {usd(totals.upstream)} besides; {usd(totals.cost + totals.upstream)} in all"
+    return said + (f"; not recorded for {totals.upstream_unknown:,}" if totals.upstream_unknown else "")
 
 
 def _share(part: float | Decimal, whole: float | Decimal) -> str:
@@ -142,7 +156,7 @@ def _group_columns(groups: list[Totals], everything: Totals) -> list[list[str]]:
         ["+ BYOK", *_money(one.upstream for one in groups)],
         ["share", *(_share(one.cost + one.upstream, both) for one in groups)],
         ["tokens", *(_short(one.prompt + one.completion) for one in groups)],
-        ["cached", *(_share(one.cached, one.prompt) for one in groups)],
+        ["cached", *(_share(one.cached, one.cached_of) for one in groups)],
         ["lat. s", *(_seconds(one.latency) for one in groups)],
         ["gen. s", *(_seconds(one.generation_time) for one in groups)],
         ["failed", *(f"{one.failed:,}" if one.failed else "-" for one in groups)],
@@ -180,13 +194,13 @@ def _seconds(pair: tuple[float, float] | None) -> str:
 
 
 def _clip(value: str, room: int) -> str:
-    shown = safe_line(value)
+    shown = safe_line(scrubbed(value))  # before cutting: half a key is not known for one
     return shown if len(shown) <= room else shown[: max(room, 12) - 1] + "…"
 
 
 def _shortened(value: str, room: int) -> str:
     """A name that is too long: without the vendor, then without its middle; models differ at both ends."""
-    shown = safe_line(value)
+    shown = safe_line(scrubbed(value))
     if len(shown) > room:
         shown = shown.rpartition("/")[2] or shown
     half = max(room, 12) // 2

@@ -87,7 +87,7 @@ def row(asked_id: str, record: Record) -> Row:
         _name(record.get("session_id")),
         byok,
         _exact(measures.cost(record)),
-        _exact(measures.dollars(record, "upstream_inference_cost")) if byok else None,
+        _upstream(record) if byok else None,
         measures.prompt_tokens(record),
         measures.completion_tokens(record),
         measures.tokens(record, "native_tokens_reasoning"),
@@ -97,6 +97,12 @@ def row(asked_id: str, record: Record) -> Row:
         bool(found) and found[0].severity == ERROR,  # the worst comes first
         tuple([Note(*one[:3]) for one in found]) if found else (),
     )
+
+
+def _upstream(record: Record) -> Decimal | None:
+    """The provider's bill under BYOK; nobody bills an answer from OpenRouter's response cache."""
+    billed = _exact(measures.dollars(record, "upstream_inference_cost"))
+    return _ZERO if billed is None and record.get("response_cache_source_id") else billed
 
 
 def _exact(amount: float | None) -> Decimal | None:
@@ -109,7 +115,7 @@ def _name(value: object) -> str | None:
 
 
 def _created(asked_id: str, created_at: object) -> str | None:
-    """The record's own time in UTC; where it has none, the one inside the ID."""
+    """The record's own time in UTC (which one without a zone is in); where it has none, the one inside the ID."""
     if type(created_at) is str:
         if match := _UTC.fullmatch(created_at):
             return f"{match[1]}T{match[2]}"
@@ -122,13 +128,18 @@ def _created(asked_id: str, created_at: object) -> str | None:
 
 
 def _utc(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
     return moment.astimezone(timezone.utc).isoformat()[:19]
 
 
 class Totals(NamedTuple):
     """Sums over records; `byok` counts those billed by the provider, `upstream` sums those bills.
 
-    `p50` and `p95` pairs are nearest-rank percentiles in milliseconds, None
+    What a record does not say is not in the sums: `cost_unknown` counts the
+    records without a cost, `upstream_unknown` those under BYOK without the
+    provider's bill. `cached_of` is the prompt tokens of the records that say
+    how many of them came from a cache. `p50` and `p95` pairs are nearest-rank percentiles in milliseconds, None
     where no record has the time.
     """
 
@@ -141,6 +152,9 @@ class Totals(NamedTuple):
     completion: int
     reasoning: int
     cached: int
+    cached_of: int
+    cost_unknown: int
+    upstream_unknown: int
     latency: tuple[float, float] | None
     generation_time: tuple[float, float] | None
 
@@ -161,6 +175,9 @@ def totals(rows: Sequence[Row]) -> Totals:
             sum(column("completion")),
             sum(column("reasoning")),
             sum(column("cached")),
+            sum(one.prompt or 0 for one in rows if one.cached is not None),
+            sum(one.cost is None for one in rows),
+            sum(one.is_byok and one.upstream is None for one in rows),
             _percentiles(one.latency for one in rows),
             _percentiles(one.generation_time for one in rows),
         )
