@@ -170,6 +170,36 @@ def test_byok_bills_are_told_apart(run: Runner, server: OpenRouterServer, tmp_pa
     assert "Costs named in the log: 2; 2 agree" in report
 
 
+def test_the_whole_of_it_is_said_only_where_it_is(run: Runner, server: OpenRouterServer, tmp_path: Path) -> None:
+    server.add(A, make_metadata(A, total_cost=0.05, usage=0.05))
+    assert "Cost             $0.05, the whole of it (no BYOK)\n" in run(SCRIPT, log(tmp_path, A)).stdout
+    assert "Cost             $0.05 (no BYOK)\n" in run(SCRIPT, log(tmp_path, A, B)).stdout
+    server.add(B, make_metadata(B, total_cost="0.05", usage=None))
+    report = run(SCRIPT, log(tmp_path, A, B)).stdout
+    assert "Cost             $0.05 (no BYOK)\n                 1 of 2 records without a cost, not in it\n" in report
+
+
+def test_a_bill_that_is_not_recorded_is_not_taken_for_none(
+    run: Runner, server: OpenRouterServer, tmp_path: Path
+) -> None:
+    server.add(A, make_metadata(A, total_cost=0.05, usage=0.05, is_byok=True, upstream_inference_cost=None))
+    path = log(tmp_path, A, B)
+    said = "1 BYOK generation: what providers bill besides is not recorded"
+    assert said in run(SCRIPT, path).stdout
+    server.add(B, make_metadata(B, total_cost=0.05, usage=0.05, is_byok=True, upstream_inference_cost=1))
+    said = "2 BYOK generations: providers bill $1.00 besides; $1.10 in all; not recorded for 1\n"
+    assert said in run(SCRIPT, path).stdout
+    assert reconciled(run, path)["totals"]["upstream_unknown"] == 1
+
+
+def test_a_key_is_not_cut_into_half_a_key(run: Runner, server: OpenRouterServer, tmp_path: Path) -> None:
+    key = "sk-or-v1-" + "0123456789abcdef" * 4
+    server.add(A, make_metadata(A, model=f"vendor/{key}", session_id=key))
+    report = run(SCRIPT, log(tmp_path, A), "--by", "model", "--by", "session").stdout
+    assert "89abcdef" not in report
+    assert "[key removed]" in report
+
+
 def test_hostile_names_cannot_steer_a_terminal(run: Runner, server: OpenRouterServer, tmp_path: Path) -> None:
     name = "m\x1b[2J\u202e\nFake: line\tsk-or-v1-abcdefghijklmnop"
     server.add(A, make_metadata(A, model=name, provider_name=name, finish_reason=name, session_id=name))
@@ -478,7 +508,10 @@ def test_exit_codes(run: Runner, server: OpenRouterServer, tmp_path: Path, answe
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "Nothing to read"),
+        ([], r"^Usage: reconcile_generations.py FILE … .*\nNothing to read"),
+        (["log.txt", "--output", "log.txt"], "--output log.txt would replace"),
+        (["log.txt", "--save", "r.jsonl", "--output", "./r.jsonl"], "--output r.jsonl would replace"),
+        (["--from", "log.txt", "--output", "log.txt"], "--output log.txt would replace"),
         (["none.log"], "none.log cannot be read"),
         (["log.txt", "--from", "none.jsonl"], "none.jsonl cannot be read"),
         (["--from", "log.txt"], "not a saved answer|not JSON"),
@@ -567,9 +600,10 @@ def wait_until(condition: Any, seconds: float = 20.0) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("save", [True, False])
 def test_ctrl_c_reports_what_is_there_and_how_to_go_on(
-    run: Runner, server: OpenRouterServer, tmp_path: Path, save: bool
+    run: Runner, server: OpenRouterServer, tmp_path: Path, save: bool, sent: signal.Signals
 ) -> None:
     made = filled(server, 10)
     for one in made[5:]:
@@ -578,7 +612,7 @@ def test_ctrl_c_reports_what_is_there_and_how_to_go_on(
     with run.start(SCRIPT, log(tmp_path, *made), *args, "--concurrency", 2) as process:
         wait_until(lambda: len(server.requests) >= 7)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         output, errors = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "found 5, missing 0, refused 0, not asked 5" in output

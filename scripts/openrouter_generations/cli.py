@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 
 from openrouter_generations import __version__
-from openrouter_generations.errors import EXIT_MEANINGS, BadAnswerError, ExitCode, OpenRouterError, OutputError
-from openrouter_generations.text import safe_line, safe_text, scrubbed
+from openrouter_generations.errors import (
+    EXIT_MEANINGS,
+    BadAnswerError,
+    ExitCode,
+    OpenRouterError,
+    OutputError,
+    UsageError,
+)
+from openrouter_generations.text import plural, safe_line, safe_text, scrubbed
 
 TYPE_CHECKING = False  # type checkers take it for true; importing typing for it would slow down --help
 if TYPE_CHECKING:
@@ -122,7 +129,33 @@ def _worked(parser: Parser, work: Callable[[argparse.Namespace], int], argv: Seq
         args = parser.parse_intermixed_args(_joined(argv, ids=parser.takes_ids))
     except SystemExit as ended:  # --help, --version, wrong usage: all said
         return int(ended.code or 0)
+    _check_output(args)
+    _heed_termination()
     return work(args)
+
+
+def _heed_termination() -> None:
+    """SIGTERM, which an agent's time limit sends, ends the work as Ctrl-C does: tidily, and with what is known."""
+    import signal
+
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not in the main thread
+        return
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """A report does not replace what the same run reads or keeps."""
+    if not args.output:
+        return
+    named = vars(args)
+    for flag in ("files", "sources", "save"):
+        given = named.get(flag) or []
+        for path in [given] if isinstance(given, str) else given:
+            if path != "-" and os.path.realpath(path) == os.path.realpath(args.output):
+                raise UsageError(
+                    f"--output {safe_line(path)} would replace a file that this run reads or keeps. Name another file."
+                )
 
 
 def _joined(argv: Sequence[str], *, ids: bool) -> list[str]:
@@ -200,6 +233,16 @@ def complain(message: str) -> None:
         print(without_keys(safe_text(message)), file=sys.stderr, flush=True)
     except (OSError, UnicodeError, ValueError):
         _silence(2)
+
+
+def complain_of(failures: Iterable[OpenRouterError]) -> None:
+    """A paragraph for each kind of failure: the first one's message, and how many others there are."""
+    kinds: dict[type[OpenRouterError], list[OpenRouterError]] = {}
+    for failure in failures:
+        kinds.setdefault(type(failure), []).append(failure)
+    for alike in kinds.values():
+        more = f"\nThe same for {plural(len(alike) - 1, 'other generation')}." if len(alike) > 1 else ""
+        complain(f"{alike[0]}{more}")
 
 
 def without_keys(text: str) -> str:

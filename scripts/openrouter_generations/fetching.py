@@ -1,4 +1,4 @@
-"""Many generations at once: answers as they come from a pool of threads, and progress on a terminal."""
+"""Many generations at once: a pool of threads, a second try after the rate limit, progress on a terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from decimal import Decimal
 
-Answer = tuple[str, "dict[str, object] | Exception"]
+_Answer = tuple[str, "dict[str, object] | Exception"]
 """The ID asked for with the document as received, or with what went wrong."""
 
 
-def answers(ask: Callable[[str], dict[str, object]], wanted: list[str], workers: int) -> Iterator[Answer | None]:
+def _answers(ask: Callable[[str], dict[str, object]], wanted: list[str], workers: int) -> Iterator[_Answer | None]:
     """Answers and failures as they come, from `workers` threads; None now and then while there are none."""
-    come: queue.Queue[Answer] = queue.Queue(4 * workers)
+    come: queue.Queue[_Answer] = queue.Queue(4 * workers)
     left = iter(wanted)  # threads may share the iterator of a list
 
     def work() -> None:
@@ -45,7 +45,46 @@ def answers(ask: Callable[[str], dict[str, object]], wanted: list[str], workers:
         yield answer
 
 
-def turned_away(asked: list[str], failures: dict[str, OpenRouterError]) -> list[str]:
+def fetch(
+    ask: Callable[[str], dict[str, object]],
+    wanted: list[str],
+    workers: int,
+    failures: dict[str, OpenRouterError],
+    take: Callable[[str, dict[str, object]], Decimal | None],
+) -> None:
+    """Ask for every ID, again for those that only the rate limit turned away.
+
+    Each document goes to `take`, which returns what the generation cost, where
+    it says so; failures go to `failures` by ID. Raises what `take` raises, and
+    KeyboardInterrupt; then the threads may still be at work.
+    """
+    progress = _Progress(len(wanted))
+    try:
+        while wanted:
+            for answer in _answers(ask, wanted, workers):
+                if answer is not None:
+                    progress.count(_taken(*answer, failures, take))
+                progress.show()
+            wanted = _turned_away(wanted, failures)
+    finally:
+        progress.clear()
+
+
+def _taken(
+    asked: str,
+    document: dict[str, object] | Exception,
+    failures: dict[str, OpenRouterError],
+    take: Callable[[str, dict[str, object]], Decimal | None],
+) -> Decimal | None:
+    if isinstance(document, OpenRouterError):
+        failures[asked] = document
+        return None
+    if isinstance(document, Exception):
+        raise document
+    return take(asked, document)
+
+
+def _turned_away(asked: list[str], failures: dict[str, OpenRouterError]) -> list[str]:
     """The IDs to ask for again: only the rate limit stopped them, while others came through.
 
     They are taken out of `failures`.
@@ -58,7 +97,7 @@ def turned_away(asked: list[str], failures: dict[str, OpenRouterError]) -> list[
     return again
 
 
-class Progress:
+class _Progress:
     """One line on stderr that is written over, when stderr is a terminal; otherwise nothing."""
 
     def __init__(self, total: int) -> None:

@@ -24,6 +24,8 @@ from openrouter_generations.text import json_text, plural, safe_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     Ending = OpenRouterError | KeyboardInterrupt | None  # what ended the fetching early
 
 
@@ -47,7 +49,7 @@ def reconcile(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if not args.files and not args.sources:
         raise UsageError(
-            "Usage: reconcile_generations.py FILE … [--save RECEIPTS.jsonl]\\n"
+            "Usage: reconcile_generations.py FILE … [--save RECEIPTS.jsonl]\n"
             "Nothing to read: name files or folders that mention generation IDs, - for standard input, "
             "or --from RECEIPTS.jsonl. --help shows all flags."
         )
@@ -140,7 +142,9 @@ class _Books:
         status, message = fields.count(error, "status") or 0, fields.text(error, "message") or ""
         if self._wanted is None or named in self._wanted:
             known = 400 <= status < 600
-            self.failures[named] = from_status(status, message, subject=named) if known else NetworkError(message)
+            self.failures[named] = (
+                from_status(status, message, subject=named) if known else NetworkError(safe_line(message[:300]))
+            )
         return True
 
     def _read_answers(self, path: str, problems: list[str]) -> None:
@@ -173,37 +177,24 @@ def _fetch(args: argparse.Namespace, store: receipts.Store | None, wanted: list[
 
     stop = threading.Event()
     client = cli.open_client(args, connections=args.concurrency, stop=stop)
-    progress = fetching.Progress(len(wanted))
-    try:
-        while wanted:
-            for answer in fetching.answers(client.generation, wanted, args.concurrency):
-                if answer is not None:
-                    _keep(answer, books, store)
-                    row = books.rows.get(answer[0])
-                    progress.count(row.cost if row else None)
-                progress.show()
-            wanted = fetching.turned_away(wanted, books.failures)
-    except (KeyboardInterrupt, OutputError) as ending:
-        stop.set()  # the threads are daemons: a request under way does not hold up the end
-        return ending
-    finally:
-        progress.clear()
-    client.close()
-    return None
 
-
-def _keep(answer: fetching.Answer, books: _Books, store: receipts.Store | None) -> None:
-    asked, document = answer
-    if isinstance(document, OpenRouterError):
-        books.failures[asked] = document
-    elif isinstance(document, Exception):
-        raise document
-    elif isinstance(data := document.get("data"), dict):
+    def take(asked: str, document: dict[str, object]) -> Decimal | None:
+        data = document.get("data")
+        if not isinstance(data, dict):
+            books.failures[asked] = _without_record(asked)
+            return None
         books.add(asked, data)
         if store:
             store.add(asked, data)
-    else:
-        books.failures[asked] = _without_record(asked)
+        return books.rows[asked].cost
+
+    try:
+        fetching.fetch(client.generation, wanted, args.concurrency, books.failures, take)
+    except (KeyboardInterrupt, OutputError) as ending:
+        stop.set()  # the threads are daemons: a request under way does not hold up the end
+        return ending
+    client.close()
+    return None
 
 
 # --- The end ---
@@ -215,13 +206,7 @@ def _outcome(args: argparse.Namespace, found: Reconciliation, ended_by: Ending) 
     What is missing stands in the text report, with the causes; on the screen that is enough.
     """
     shown = not (args.json or args.csv or args.output)
-    kinds: dict[type[OpenRouterError], list[OpenRouterError]] = {}
-    for error in found.failures.values():
-        if not (shown and isinstance(error, NotFoundError)):
-            kinds.setdefault(type(error), []).append(error)
-    for alike in kinds.values():
-        more = f"\nThe same for {plural(len(alike) - 1, 'other generation')}." if len(alike) > 1 else ""
-        cli.complain(f"{alike[0]}{more}")
+    cli.complain_of(error for error in found.failures.values() if not (shown and isinstance(error, NotFoundError)))
     if isinstance(ended_by, OpenRouterError):
         cli.complain(f"{ended_by}\n{plural(len(found.not_asked), 'generation')} left.")
         return ended_by.exit_code

@@ -29,6 +29,8 @@ from openrouter_generations.sessions import Family, Trace
 from openrouter_generations.text import json_text, plural, safe_line
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from openrouter_generations.client import Client
 
 LIST_LIMIT = 20
@@ -391,41 +393,28 @@ class _Records:
         kept = self._kept(wanted)
         left = [one for one in wanted if one not in kept]
         found = {one: record for one, record in kept.items() if keep(record)}
-        progress = fetching.Progress(len(left))
+        answered = set()
+
+        def take(asked: str, document: dict[str, object]) -> Decimal | None:
+            answered.add(asked)
+            data = document.get("data")
+            if not isinstance(data, dict):
+                return None
+            if self._store:
+                self._store.add(asked, data)
+            if keep(data):
+                found[asked] = data
+            return summary.row(asked, data).cost
+
         try:
-            while left:
-                unanswered = set(left)
-                for answer in fetching.answers(self._client.generation, left, self._args.concurrency):
-                    if answer is not None:
-                        unanswered.discard(answer[0])
-                        data = self._taken(*answer)
-                        progress.count(summary.row(answer[0], data).cost if data else None)
-                        if data is not None and keep(data):
-                            found[answer[0]] = data
-                    progress.show()
-                left = fetching.turned_away(left, self.failures)
+            fetching.fetch(self._client.generation, left, self._args.concurrency, self.failures, take)
         except KeyboardInterrupt:
             self._stop.set()
-            self._not_asked = len(unanswered)
+            self._not_asked = len(set(left) - answered - self.failures.keys())
         except BaseException:
             self._stop.set()
             raise
-        finally:
-            progress.clear()
         return {one: found[one] for one in wanted if one in found}
-
-    def _taken(self, asked: str, document: dict[str, object] | Exception) -> dict[str, object] | None:
-        if isinstance(document, OpenRouterError):
-            self.failures[asked] = document
-            return None
-        if isinstance(document, Exception):
-            raise document
-        data = document.get("data")
-        if not isinstance(data, dict):
-            return None
-        if self._store:
-            self._store.add(asked, data)
-        return data
 
     def _kept(self, wanted: Sequence[str]) -> dict[str, Record]:
         if not self._args.save:
@@ -452,12 +441,7 @@ class _Records:
 
     def outcome(self) -> int:
         """Say on stderr what failed, one paragraph a kind; the exit code."""
-        kinds: dict[type[OpenRouterError], list[OpenRouterError]] = {}
-        for failure in self.failures.values():
-            kinds.setdefault(type(failure), []).append(failure)
-        for alike in kinds.values():
-            more = f"\nThe same for {plural(len(alike) - 1, 'other generation')}." if len(alike) > 1 else ""
-            cli.complain(f"{alike[0]}{more}")
+        cli.complain_of(self.failures.values())
         if self._not_asked:
             kept = f" What was fetched is in {self._args.save}." if self._args.save else ""
             cli.complain(f"Interrupted with {plural(self._not_asked, 'record')} not read.{kept}")
