@@ -121,8 +121,14 @@ NOTHING: list[Any] = [
     {"input": {}, "output": {}},
     {"input": {"messages": []}, "output": {"completion": None}},
     {"input": [], "output": "x"},
-    {"error": {"message": "x"}},
 ]
+
+
+def test_an_error_alone_is_not_nothing() -> None:
+    shown = report({"input": {}, "output": {}, "error": {"status": 502, "message": "x"}})
+    assert "status 502: x" in shown
+    assert "Beside the error no prompt and no answer are stored." in shown
+    assert "No content available" not in shown
 
 
 @pytest.mark.parametrize("data", NOTHING, ids=str)
@@ -451,6 +457,7 @@ def test_media_that_is_damaged_or_named_by_the_server(tmp_path: Path, run: Runne
         "hash.bin",
         "hash.bin",
     ]
+    assert done.stdout.endswith("Not saved: 1 piece of damaged or cut base64 (in message 0).\n")
 
 
 def test_media_that_comes_again_is_one_file_with_its_places(tmp_path: Path, run: Runner) -> None:

@@ -271,6 +271,8 @@ def test_a_dotenv_that_is_no_file(kind: str, tmp_path: Path) -> None:
 def test_dotenv_with_windows_marks(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfOPENROUTER_API_KEY=abc\r\n")
     assert settings.load(None, {}, str(tmp_path)).api_key == "abc"
+    (tmp_path / ".env").write_bytes("OPENROUTER_API_KEY=def\r\n".encode("utf-16"))
+    assert settings.load(None, {}, str(tmp_path)).api_key == "def"
 
 
 def test_python_files_in_the_working_folder_are_not_run(run: Runner) -> None:

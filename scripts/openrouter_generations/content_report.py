@@ -28,6 +28,9 @@ The answer does not say which. Nothing brings the text back, also not turning lo
 the call may still have it. Asked for cost, time or providers instead? get_generation.py ID has them."""
 
 
+_NO_TEXT = "Beside the error no prompt and no answer are stored."
+
+
 class Options(NamedTuple):
     """What to show: `parts` of PARTS, `messages` as a slice, `max_chars` in all (0: no limit).
 
@@ -67,7 +70,7 @@ def render(data: Record | None, asked_id: str | None, options: Options) -> str:
             title = f"=== {section} ==="
             blocks.append(f"{title}\n{_fenced(_section(rows, data, options), options.token)}")
     if not _has_text(data):
-        blocks.append(NOTHING_STORED)
+        blocks.append(_NO_TEXT if fields.mapping(data, "error") else NOTHING_STORED)
     elif not entries and options.messages is None:
         blocks.append(f"Nothing stored under {' or '.join(options.parts)}.")
     asked_for_messages = options.messages is not None and "input" in options.parts

@@ -86,7 +86,7 @@ def _name(value: str | None, most: int) -> str:
     """A name on one line, cut; a dash for none."""
     if not value:
         return "-"
-    shown = text.safe_line(value)
+    shown = text.safe_line(text.scrubbed(value))  # before cutting: half a key is not known for one
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
@@ -154,7 +154,9 @@ def _head(found: Found, margin: Margin) -> Iterator[str]:
     if found.more and totals.cost and totals.cost >= spent:
         yield f"{_money(spent)} of the {_money(totals.cost)} spent in this time ({text.percent(spent, totals.cost)})"
     else:
-        yield f"{_money(spent)} in all" if shown > 1 else ""
+        unknown = shown - len(costs)
+        if shown > 1:
+            yield f"{_money(spent)} in all" + (f", without {unknown:,} of unknown cost" if unknown else "")
 
 
 def _when(one: Generation) -> str:
@@ -222,6 +224,8 @@ def _compared(first: Generation, found: Found) -> Iterator[str]:
     count, cost, tokens = found.totals
     if found.sort != "cost" or not first.cost or not cost or not count or count < 3:
         return
+    if any(one.cost is None for one in found.generations):  # an average over those that say so would be another one
+        return
     times = first.cost * count / cost
     line = f"The dearest cost {times:.1f} times the average of {count:,} ({_money(float(f'{cost / count:.3g}'))})"
     if first.tokens and tokens:
@@ -279,8 +283,8 @@ def _summary(trace: Trace) -> Iterator[str]:
     if totals.upstream:
         money += f" ({_money(totals.upstream)} of it billed by providers, BYOK)"
     tokens_in = f"{totals.prompt:,} tokens in"
-    if totals.prompt and totals.cached:
-        tokens_in += f" ({text.percent(totals.cached, totals.prompt)} cached)"
+    if totals.cached and totals.cached_of:
+        tokens_in += f" ({text.percent(totals.cached, totals.cached_of)} cached)"
     tokens_out = f"{totals.completion:,} out"
     if totals.reasoning:
         tokens_out += f" ({totals.reasoning:,} reasoning)"
@@ -298,7 +302,9 @@ def _between_calls(trace: Trace) -> str:
     whole, longest = sum(gap for gap, _ in gaps), max(gaps)
     if not whole:
         return ""
-    said = f", between calls (tools, people, own code) {text.duration(whole)}"
+    unknown = sum(step.took is None for step in trace.steps)
+    within = f", with {text.plural(unknown, 'call')} of unknown length" if unknown else ""
+    said = f", between calls (tools, people, own code{within}) {text.duration(whole)}"
     return said + (f", longest {text.duration(longest[0])} before {longest[1]}" if len(gaps) > 2 else "")
 
 

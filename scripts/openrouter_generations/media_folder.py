@@ -18,6 +18,7 @@ class MediaFolder:
     def __init__(self, path: str) -> None:
         self._path = path
         self._saved: dict[str, tuple[Media, list[str]]] = {}
+        self._damaged: list[str] = []
         try:
             os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as problem:
@@ -27,6 +28,7 @@ class MediaFolder:
         """The path of the file; None where the stored base64 is damaged. `place`: where it stands."""
         name, content = media.file_name, media.decoded()
         if name is None or content is None:
+            self._damaged.append(place)
             return None
         path = os.path.join(self._path, name)
         if path not in self._saved:
@@ -38,16 +40,17 @@ class MediaFolder:
 
     def account(self) -> str:
         """What was written since the last account, in words: also what a report cut out is named here."""
-        saved = list(self._saved.items())
-        self._saved.clear()
-        if not saved:
-            return "\nNo media in what was selected; nothing was saved.\n"
-        lines = [
+        saved, damaged = list(self._saved.items()), self._damaged
+        self._saved, self._damaged = {}, []
+        lines = [f"Saved {plural(len(saved), 'file')}:"] if saved else []
+        lines += [
             f"  {safe_line(path)} ({safe_line(media.kind)}, {media.octets:,} bytes, {_places(places)})"
             for path, (media, places) in saved[:_LISTED]
         ]
-        more = [f"  and {len(saved) - _LISTED} more"] if len(saved) > _LISTED else []
-        return "\n".join([f"\nSaved {plural(len(saved), 'file')}:", *lines, *more]) + "\n"
+        lines += [f"  and {len(saved) - _LISTED} more"] if len(saved) > _LISTED else []
+        if damaged:
+            lines.append(f"Not saved: {plural(len(damaged), 'piece')} of damaged or cut base64 ({_places(damaged)}).")
+        return "\n".join(["", *(lines or ["No media in what was selected; nothing was saved."]), ""])
 
 
 def _places(places: list[str]) -> str:

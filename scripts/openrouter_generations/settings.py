@@ -84,10 +84,13 @@ def _parsed(path: str) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            content = file.read(_DOTENV_LIMIT)
+        with open(path, "rb") as file:
+            octets = file.read(_DOTENV_LIMIT)
     except OSError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror}. Set {_KEY} instead.") from None
+    # Windows shells redirect as UTF-16 with a mark.
+    encoding = "utf-16" if octets[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    content = io.StringIO(octets.decode(encoding, "replace"), newline=None)
     logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # else its parse warnings reach stderr
-    parsed = dotenv_values(stream=io.StringIO(content), interpolate=False)
+    parsed = dotenv_values(stream=content, interpolate=False)
     return {name: value for name, value in parsed.items() if value}
