@@ -368,6 +368,8 @@ def test_cost_is_explained_by_nothing_that_the_figures_contradict(one: Data, two
 
 def test_a_difference_of_many_times_is_not_named_as_one() -> None:
     assert "times" not in compared(priced(10, 10, 1e-300), priced(10, 10, 0.1)).cost.sentence
+    assert "times" not in compared(priced(10, 10, 0.1), priced(10, 10, 0.109)).cost.sentence
+    assert ", 1.2 times)" in compared(priced(10, 10, 0.1), priced(10, 10, 0.12)).cost.sentence
 
 
 def test_odd_times_and_costs_can_be_compared() -> None:

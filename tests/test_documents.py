@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from conftest import SCRIPTS
+from evals import serve
 from openrouter_generations import __version__
 from openrouter_generations.errors import ExitCode
+from openrouter_server import OpenRouterServer
 
 ROOT = SCRIPTS.parent
 SKILL = (ROOT / "SKILL.md").read_text(encoding="utf-8")
@@ -140,8 +143,28 @@ def test_outputs_shown_are_what_is_printed(script: str, args: str, shown: str) -
     assert shown == done.stdout
 
 
+SCENARIOS = re.findall(r"<!-- scenario ([a-z-]+): (\S+\.py) (.*?) -->\n```text\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "script", "args", "shown"), SCENARIOS, ids=[each[0] for each in SCENARIOS])
+def test_outputs_of_a_scenario_are_what_is_printed(
+    name: str, script: str, args: str, shown: str, tmp_path: Path
+) -> None:
+    """Scenarios of tests/evals: records on a server, files in the folder."""
+    scenario = next(one for one in serve.evals() if one["id"] == name)
+    with OpenRouterServer(keys=(), management_keys=()) as server:
+        task = serve.prepare(scenario, 1, server, tmp_path, 0)
+        command = [sys.executable, str(SCRIPTS / script), *args.split()]
+        environment = {**os.environ, **task.environment}
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", cwd=task.folder, env=environment, check=False
+        )
+    assert shown == done.stdout
+
+
 def test_the_readme_shows_output() -> None:
-    assert README.count("<!-- output of:") == len(OUTPUTS) >= 1
+    assert README.count("<!-- output of:") == len(OUTPUTS) >= 3
+    assert README.count("<!-- scenario ") == len(SCENARIOS) >= 2
 
 
 def test_the_two_commands_are_what_ci_runs() -> None:

@@ -17,6 +17,9 @@ SCRIPTS = {"metadata": "get_generation.py", "content": "get_generation_content.p
 HINT = "Use --json for full raw response"
 EXITS = {400: 9, 401: 3, 402: 5, 403: 3, 404: 4, 408: 7, 429: 6, 500: 7, 502: 7, 503: 7, 524: 7, 529: 7}
 
+KEPT = {401, 403, 404, 429}
+"""Statuses whose wording is the original's own; for the others it prints the body as it came."""
+
 
 def in_order(lines: list[str], ours: list[str]) -> str | None:
     """The first line that is not the beginning of one of ours behind the previous one's place."""
@@ -55,6 +58,8 @@ def test_prints_what_the_original_prints(case: dict[str, Any], server: OpenRoute
     if case["status"] in EXITS:
         assert done.returncode == EXITS[case["status"]]
         assert done.stderr.startswith(f"Error {case['status']}")
+        if case["status"] in KEPT:
+            assert in_order(original["stderr"].splitlines()[:1], done.stderr.splitlines()) is None
     else:
         expected = 2 if "no-id" in case["name"] else 3 if "no-key" in case["name"] else 9
         assert done.returncode == expected, done.stderr

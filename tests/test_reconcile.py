@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from conftest import SCRIPTS, Runner
+from openrouter_generations.summary import GROUPINGS
 from openrouter_server import Answer, Fault, OpenRouterServer, RateLimit, made_ids, make_metadata
 
 SCRIPT = "reconcile_generations.py"
@@ -517,7 +518,7 @@ def test_exit_codes(run: Runner, server: OpenRouterServer, tmp_path: Path, answe
         (["--from", "log.txt"], "not a saved answer|not JSON"),
         (["log.txt", "--from", "r.jsonl", "--save", "r.jsonl"], "Leave one out"),
         (["-", "--from", "-"], "only once"),
-        (["log.txt", "--by", "colour"], "--by"),
+        (["log.txt", "--by", "colour"], "--by.*" + ".*".join(GROUPINGS)),
         (["log.txt", "--concurrency", "0"], "--concurrency"),
         (["log.txt", "--json", "--csv"], "--csv"),
         (["log.txt", "--frobnicate"], "--frobnicate"),

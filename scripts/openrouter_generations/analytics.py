@@ -258,6 +258,8 @@ class Listing(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """Rows as received; `truncated`: there are more than these."""
+
     rows: list[dict[str, object]]
     truncated: bool
 

@@ -39,6 +39,8 @@ class Explained(NamedTuple):
 
 
 class Comparison(NamedTuple):
+    """`rows`: what differs; `cost` and `time`: None where nothing differs or too little is recorded."""
+
     ids: list[str]
     rows: list[Row]
     cost: Explained | None

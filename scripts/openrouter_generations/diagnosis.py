@@ -91,6 +91,8 @@ class Cost(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
+    """What `--json` prints and the report draws; None and empty where the record says nothing."""
+
     generation_id: str
     """The ID asked for."""
     verdict: str
@@ -325,6 +327,7 @@ def _rate(record: Record) -> float | None:
 
 
 def cost_of(record: Record, content: Record | None) -> Cost:
+    """The money of a record; negative amounts, which are none, are left out."""
     charged, discount = measures.cost(record), dollars(record, "cache_discount")
     byok = record.get("is_byok") is True
     upstream = dollars(record, "upstream_inference_cost") if byok else None

@@ -34,6 +34,7 @@ class Failure(NamedTuple):
 
 
 def clipped(words: str, limit: int = _QUOTE) -> str:
+    """The first `limit` characters, with an ellipsis for the rest."""
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
 
 

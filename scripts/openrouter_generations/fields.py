@@ -51,9 +51,3 @@ def objects(record: Record, name: str) -> list[dict[str, object]]:
     """The objects in a list field; anything else in the list is left out."""
     value = record.get(name)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def succeeded(attempt: Record) -> bool:
-    """Whether an entry of `provider_responses` has a 2xx status."""
-    status = number(attempt, "status")
-    return status is not None and 200 <= status < 300

@@ -110,6 +110,7 @@ def _codes(notes: Sequence[Note]) -> str:
 
 
 def render_list(found: Found, margin: Margin, *, plain_ascii: bool = False) -> str:
+    """A list of generations for a screen, with the diagnosis of the first where its record was read."""
     if not found.generations:
         return _finished([_first(margin), list(_nothing(found, margin)), _last(margin)], plain_ascii)
     rows = _detailed_rows(found) if found.details else _rows(found.generations)

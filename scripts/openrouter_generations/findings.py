@@ -158,6 +158,7 @@ def time_shares(timing: Timing) -> str:
 
 
 def provider_error(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`finish_reason` is `error`, or the content holds a stored error."""
     failure = stored_failure(content) if content else None
     if failure is not None:
         return _stored_error(record, failure)
@@ -246,6 +247,7 @@ def _failure_advice(code: int | None, said: str, *, after_others: bool) -> str:
 
 
 def all_attempts_failed(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """No entry of `provider_responses` has a 2xx status."""
     chain = attempts(record)
     if not chain or not measures.all_failed(record, chain):
         return None
@@ -265,6 +267,7 @@ def all_attempts_failed(record: Record, content: Record | None, asked: str | Non
 
 
 def native_failure(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`finish_reason` is `stop`, but the native reason names a failure."""
     if record.get("finish_reason") != "stop":
         return None
     native = record.get("native_finish_reason")
@@ -287,6 +290,7 @@ def native_failure(record: Record, content: Record | None, asked: str | None) ->
 
 
 def content_filter(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`finish_reason` is `content_filter`."""
     if record.get("finish_reason") != "content_filter":
         return None
     native, produced = fields.text(record, "native_finish_reason"), completion_tokens(record)
@@ -304,6 +308,7 @@ def content_filter(record: Record, content: Record | None, asked: str | None) ->
 
 
 def empty_completion(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """No completion tokens and no finish reason: zero completion insurance."""
     produced = completion_tokens(record)
     if produced != 0 or tokens(record, "tokens_completion"):
         return None
@@ -339,6 +344,7 @@ def empty_completion(record: Record, content: Record | None, asked: str | None) 
 
 
 def truncated(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`finish_reason` is `length`."""
     if record.get("finish_reason") != "length":
         return None
     produced, reasoning = completion_tokens(record), tokens(record, "native_tokens_reasoning")
@@ -375,6 +381,7 @@ def _reasoning_share(reasoning: int, produced: int) -> str:
 
 
 def cancelled(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`cancelled` is true; what was produced until then is billed."""
     if record.get("cancelled") is not True:
         return None
     lasted = milliseconds(record, "generation_time")
@@ -413,6 +420,7 @@ def _abort_advice(record: Record) -> str:
 
 
 def id_differs(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """The answered ID is not the one asked for (seen for cancelled streams)."""
     if asked is None:
         return None
     answered = record.get("id")
@@ -431,6 +439,7 @@ def id_differs(record: Record, content: Record | None, asked: str | None) -> Fin
 
 
 def slow_start(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """The first token came late, by SLOW_START_MS and its neighbours above."""
     latency = milliseconds(record, "latency")
     if latency is None or latency < SLOW_START_MS or not measures.streams_text(record) or _media(record):
         return None
@@ -491,6 +500,7 @@ def _slow_start_advice(record: Record, timing: Timing, thought: int) -> str:
 
 
 def slow_generation(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """Few tokens a second over a time that counts."""
     whole = milliseconds(record, "generation_time")
     if whole is None or whole < SLOW_GENERATION_MS:
         return None
@@ -518,6 +528,7 @@ def slow_generation(record: Record, content: Record | None, asked: str | None) -
 
 
 def fallback(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """An attempt before the last one failed."""
     chain = attempts(record)
     if len(chain) < 2:
         return None
@@ -560,6 +571,7 @@ def _of_others(losers: list[dict[str, object]], last: dict[str, object]) -> list
 
 
 def rate_limited(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """A 429 among the attempts, or among the stored errors."""
     chain = attempts(record)
     limited = [(i, attempt) for i, attempt in enumerate(chain) if attempt.get("status") == 429]
     if limited:
@@ -589,6 +601,7 @@ def rate_limited(record: Record, content: Record | None, asked: str | None) -> F
 
 
 def prompt_cache_miss(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """A large prompt of which nothing came from the cache, and nothing was written to it."""
     size = tokens(record, "native_tokens_prompt")
     if size is None or size < LARGE_PROMPT_TOKENS or tokens(record, "native_tokens_cached") != 0:
         return None
@@ -627,6 +640,7 @@ def _cache_advice(record: Record) -> str:
 
 
 def prompt_cache(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`cache_discount` is not 0: positive was saved, negative is the price of writing."""
     discount = record.get("cache_discount")
     if discount is None or discount == 0:
         return None
@@ -651,6 +665,7 @@ def prompt_cache(record: Record, content: Record | None, asked: str | None) -> F
 
 
 def byok(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`is_byok` is true: two bills, of OpenRouter and of the provider."""
     if record.get("is_byok") is not True:
         return None
     fee, upstream = measures.cost(record), dollars(record, "upstream_inference_cost")
@@ -681,6 +696,7 @@ _TIER_NAMES = {"fast": "priority", "standard": "default", "on_demand": "default"
 
 
 def tier_mismatch(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """The last attempt's `routed_service_tier` and the served `service_tier` differ."""
     served = fields.text(record, "service_tier")
     if served is None:
         return None
@@ -703,6 +719,7 @@ def tier_mismatch(record: Record, content: Record | None, asked: str | None) -> 
 
 
 def add_ons(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """Web searches or fetches, which cost outside the tokens."""
     results, fetches = record.get("num_search_results"), record.get("num_fetches")
     if not results and not fetches:
         return None
@@ -723,6 +740,7 @@ def add_ons(record: Record, content: Record | None, asked: str | None) -> Findin
 
 
 def zero_cost(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """A cost of 0 that no other finding explains."""
     if measures.cost(record) != 0 or (dollars(record, "usage") or 0) != 0:
         return None
     if record.get("is_byok") is True or record.get("cancelled") is True or _from_response_cache(record):
@@ -755,6 +773,7 @@ def _is_free(record: Record) -> bool:
 
 
 def token_count_gap(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """Native (billed) and normalised counts differ much."""
     gaps = []
     native, counted = tokens(record, "native_tokens_prompt"), tokens(record, "tokens_prompt")
     if native and counted and _far(native, counted):
@@ -792,6 +811,7 @@ def _far(native: int, counted: int) -> bool:
 
 
 def response_cache_hit(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`response_cache_source_id` is set: a free copy of another answer."""
     source = fields.text(record, "response_cache_source_id")
     if source is None:
         return None
@@ -807,6 +827,7 @@ def response_cache_hit(record: Record, content: Record | None, asked: str | None
 
 
 def tool_calls(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`finish_reason` is `tool_calls`, and no text beside the call."""
     if record.get("finish_reason") != "tool_calls":
         return None
     output = fields.mapping(content, "output") if content else None
@@ -824,6 +845,7 @@ def tool_calls(record: Record, content: Record | None, asked: str | None) -> Fin
 
 
 def reasoning_share(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """Half or more of the completion was reasoning."""
     reasoning = tokens(record, "native_tokens_reasoning")
     if not reasoning or reasoning < NOTABLE_REASONING_TOKENS:
         return None
@@ -844,6 +866,7 @@ def reasoning_share(record: Record, content: Record | None, asked: str | None) -
 
 
 def auto_routed(record: Record, content: Record | None, asked: str | None) -> Finding | None:
+    """`router` is set: it chose the model."""
     router = fields.text(record, "router")
     model = fields.text(record, "model")
     if router is None or router == model:

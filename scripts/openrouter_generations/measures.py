@@ -119,8 +119,6 @@ class Timing(NamedTuple):
     """`latency` where it can be that: not above `generation_time`."""
     failed_attempts: float | None
     """Sum over the attempts that failed. 0 where there were none."""
-    failed_apart: bool
-    """The failed attempts are in none of the recorded times: `total` is their sum and those."""
     moderation: float | None
     provider: float | None
     """The last provider until its first token."""
@@ -176,7 +174,7 @@ def timing(record: Record) -> Timing:
     total = recorded
     if lost and (apart or recorded is None):
         total = lost + (recorded or 0)
-    return Timing(total, first_token, lost, apart, moderation, provider, generation, tuple(notes))
+    return Timing(total, first_token, lost, moderation, provider, generation, tuple(notes))
 
 
 def _none_answered(record: Record, chain: list[dict[str, object]]) -> bool:

@@ -69,6 +69,7 @@ class Media(NamedTuple):
 
 
 def from_base64(kind: str, payload: str) -> Media:
+    """Media from a field that holds base64 and nothing else; `kind`: a MIME type, or a format such as `mp3`."""
     return Media(_named(_AUDIO_FORMATS.get(kind.lower(), kind)), "".join(payload.split()))
 
 

@@ -51,6 +51,7 @@ def of_message(message: Record) -> Iterator[Piece]:
 
 
 def of_content(content: object) -> Iterator[Piece]:
+    """A message's content: text, a list of parts, or something unknown."""
     if isinstance(content, str):
         yield from media.split(content)
     elif isinstance(content, list):
@@ -61,6 +62,7 @@ def of_content(content: object) -> Iterator[Piece]:
 
 
 def of_part(part: object) -> Iterator[Piece]:
+    """One part of a list: text, media, tool call, tool result, or JSON for what is not known."""
     if isinstance(part, str):
         yield from media.split(part)
     elif not isinstance(part, dict):

@@ -26,6 +26,7 @@ class Family(NamedTuple):
 
 
 def family(record: Record) -> Family:
+    """The session and the request that a record belongs to."""
     return Family(fields.text(record, "session_id"), fields.text(record, "request_id"))
 
 

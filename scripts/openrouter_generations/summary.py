@@ -76,6 +76,7 @@ class Row(NamedTuple):
 
 
 def row(asked_id: str, record: Record) -> Row:
+    """A record reckoned up; `asked_id` is its key, whatever ID the record has."""
     byok = record.get("is_byok") is True
     found = findings(record, None, asked_id)
     return Row(
@@ -160,6 +161,8 @@ class Totals(NamedTuple):
 
 
 def totals(rows: Sequence[Row]) -> Totals:
+    """Exact sums; an empty list has zeros and no percentiles."""
+
     def column(name: str) -> Iterator[Any]:
         """The values that say something."""
         return filter(None, map(attrgetter(name), rows))
@@ -214,6 +217,7 @@ class Summary(NamedTuple):
 
 
 def summarise(rows: Sequence[Row], by: Iterable[str] = ("model",)) -> Summary:
+    """Everything that a report says; `by`: names of GROUPINGS."""
     times = [one.created_at for one in rows if one.created_at]
     return Summary(
         totals(rows),
