@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from openrouter_generations import fields
+from openrouter_generations import fields, measures
 from openrouter_generations.fields import Record
 from openrouter_generations.findings import findings
 from openrouter_generations.text import number, plain, safe_line, scrubbed, table, usd
@@ -133,9 +133,8 @@ def _performance(record: Record) -> Iterator[str]:
             " (about the time to the first token)" if first_token else ""
         )
     yield from _lines(record, (("generation_time", "Generation time", " ms"),))
-    completion = fields.count(record, "native_tokens_completion") or fields.count(record, "tokens_completion")
-    if completion and total and 0 < total < 1e12:
-        yield f"Throughput: {completion * 1000 / total:,.1f} tokens/s"
+    if rate := measures.throughput(record):
+        yield f"Throughput: {rate:,.1f} tokens/s"
     yield from _lines(record, (("moderation_latency", "Moderation latency", " ms"),))
 
 
