@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from openrouter_generations import fields, text
 from openrouter_generations.comparison import Comparison
-from openrouter_generations.diagnosis import Attempt, Diagnosis
+from openrouter_generations.diagnosis import Diagnosis
 from openrouter_generations.failures import in_quotes, quoted
 from openrouter_generations.findings import Finding
 from openrouter_generations.measures import completion_tokens, prompt_tokens, tokens
@@ -44,7 +44,7 @@ def render(diagnosis: Diagnosis, *, plain_ascii: bool = False) -> str:
     """The whole diagnosis of one generation."""
     blocks = [[text.safe_line(diagnosis.headline), _identity(diagnosis)]]
     for title, lines in (
-        ("--- Findings ---", [line for one in diagnosis.findings for line in _finding(one, diagnosis.headline)]),
+        ("--- Findings ---", list(_findings(diagnosis))),
         ("--- Time ---", list(_time(diagnosis))),
         ("--- Attempts ---", _attempts(diagnosis, _ASCII_MARKS if plain_ascii else _MARKS)),
         ("--- Cost ---", list(_cost(diagnosis))),
@@ -103,17 +103,25 @@ def _untold(summary: str, headline: str) -> str:
 _QUOTE = re.compile(r': "(?:[^"\\]|\\.)*"\.?')
 
 
-def _finding(found: Finding, headline: str) -> Iterator[str]:
-    yield f"{found.severity}: {found.code}: {_untold(found.summary, headline) or 'as said above'}"
-    evidence = ", ".join(
+def _findings(diagnosis: Diagnosis) -> Iterator[str]:
+    """Summary, evidence and advice of each; evidence that several share stands with the first of them."""
+    shown = {""}
+    for found in diagnosis.findings:
+        yield f"{found.severity}: {found.code}: {_untold(found.summary, diagnosis.headline) or 'as said above'}"
+        evidence = _evidence(found)
+        if evidence not in shown:
+            yield f"  {evidence}"
+        shown.add(evidence)
+        if found.advice:
+            yield f"  → {found.advice}"
+
+
+def _evidence(found: Finding) -> str:
+    return ", ".join(
         f"{name} = {_shown(name, value)}"
         for name, value in found.evidence.items()
         if not isinstance(value, (list, dict)) and not _IN_ATTEMPTS.search(name)
     )
-    if evidence:
-        yield f"  {evidence}"
-    if found.advice:
-        yield f"  → {found.advice}"
 
 
 def _shown(name: str, value: object) -> str:
@@ -170,8 +178,13 @@ def _attempts(diagnosis: Diagnosis, marks: dict[str, str]) -> list[str]:
     if bars:
         lines = [f"{line.ljust(left)}{bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
         lines.append(" " * left + legend) if len(legend) <= WIDTH - left else lines.append("   " + legend)
-    said = (_words_of(place, attempt, diagnosis.headline) for place, attempt in enumerate(tried, 1))
-    return lines + [line for words in said for line in words]
+    said = [
+        f"{place}. {quoted(attempt.provider or 'unnamed', 60)} said: {in_quotes(attempt.said)}"
+        for place, attempt in enumerate(tried, 1)
+        if attempt.said
+    ]
+    told = len(said) == 1 and said[0].partition(": ")[2] in diagnosis.headline
+    return lines if told else lines + said
 
 
 def _fitted(name: str, columns: int) -> str:
@@ -183,11 +196,6 @@ def _fitted(name: str, columns: int) -> str:
             return kept[:-1] + "."
         kept += character
     return kept
-
-
-def _words_of(place: int, attempt: Attempt, headline: str) -> Iterator[str]:
-    if attempt.said and (words := in_quotes(attempt.said)) not in headline:
-        yield f"{place}. {quoted(attempt.provider or 'unnamed', 60)} said: {words}"
 
 
 def _bars(diagnosis: Diagnosis, width: int, marks: dict[str, str]) -> tuple[list[str], str]:

@@ -258,7 +258,7 @@ def all_attempts_failed(record: Record, content: Record | None, asked: str | Non
     else:
         names = [_who_and_status(attempt) for attempt in chain]
         summary = f"No attempt of {len(chain)} succeeded: {_some(names)}."
-        advice = "Name fallback models in models, or widen provider.only and provider.ignore, and retry."
+        advice = "Retry; name fallback models in models, or loosen provider.only and provider.ignore if they are set."
     if codes <= {400, 413, 422}:
         advice = "The request itself was refused: mend it. Other providers would refuse it too."
     elif codes == {429}:
@@ -367,8 +367,9 @@ def truncated(record: Record, content: Record | None, asked: str | None) -> Find
             summary += f", so only {produced - reasoning:,} were left for the answer"
     if reasoning and 2 * reasoning >= produced:
         advice = (
-            "Lower reasoning.effort (or cap it with reasoning.max_tokens), or raise max_tokens well above "
-            "what the reasoning takes; it was about what was produced here. Only a new request brings the rest."
+            'Lower reasoning.effort (say "low"; some models take reasoning.max_tokens), or raise max_tokens well above '
+            f"the {reasoning:,} that reasoning took. The record does not name the limit; it was probably about "
+            f"{produced:,}. Only a new request brings the rest."
         )
     return Finding("truncated", WARNING, summary + ".", evidence, advice)
 
@@ -535,7 +536,8 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     losers = measures.gave_way(chain)
     if not losers:
         return None
-    spent = [milliseconds(attempt, "latency") for attempt in losers]
+    wasted = chain if measures.all_failed(record, chain) else losers
+    spent = [milliseconds(attempt, "latency") for attempt in wasted]
     lost = sum(value for value in spent if value is not None)
     last = chain[-1]
     then = "answered" if measures.answered(last) else "failed too" if measures.failed(last) else "came next"
