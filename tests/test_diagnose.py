@@ -421,6 +421,16 @@ def test_time_is_explained_by_a_dead_provider() -> None:
     assert "Parasail 504" in both.time.sentence
 
 
+def test_time_of_one_that_nobody_answered() -> None:
+    chain = [attempt(504, 1_800), attempt(500, 2_000)]
+    failed = changed(latency=2_000, generation_time=2_000, finish_reason="error", provider_responses=chain)
+    both = compared(changed(latency=500, generation_time=1_000), failed)
+    assert both.time.difference == 2_800
+    assert "Failed attempts (3.80 s against 0 ms: DeepInfra 504, DeepInfra 500): 3.80 s" in both.time.sentence
+    whole = compared(changed(latency=500, generation_time=1_000), failed | {"latency": 30_000})
+    assert "not told apart (26.2 s against 0 ms)" in whole.time.sentence
+
+
 def test_time_names_the_speed_of_writing() -> None:
     both = compare([diagnosed("slow-generation"), diagnosed("rate-limited-fallback")])
     assert "196 tokens at 5.6/s against 100 tokens at 26.5/s" in both.time.sentence

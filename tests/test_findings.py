@@ -375,6 +375,11 @@ TIMES = [
     (2_000, 6_000, None, [attempt(503, 1_000), attempt(200, 5_000)], (1_000, None, 1_000, 4_000, 6_000)),
     (2_000, 6_000, None, [attempt(503, None), attempt(200, 900)], (None, None, None, 4_000, 6_000)),
     (None, None, None, [attempt(503, 700), attempt(502, 300)], (1_000, None, None, None, 1_000)),
+    # nobody answered: the recorded times are those of failed attempts
+    (20_000, 20_000, None, [attempt(429, 10_000), attempt(503, 20_000)], (30_000, None, None, None, 30_000)),
+    (380, 380, None, [attempt(500, 412)], (412, None, None, None, 412)),
+    (30_100, 30_100, 50, [attempt(504, 30_000)], (30_000, 50, None, None, 30_100)),
+    (5_000, 5_000, None, [attempt(504, None)], (None, None, None, None, 5_000)),
 ]
 
 
@@ -385,6 +390,23 @@ def test_timing(latency: Any, whole: Any, moderation: Any, chain: list[Data], ex
     assert (timing.failed_attempts, timing.moderation, timing.provider, timing.generation, timing.total) == expected
     if timing.provider is not None and timing.generation is not None:
         assert sum(value for _, value in timing.parts()) == pytest.approx(timing.total)
+
+
+def test_parts_make_up_the_total() -> None:
+    """What the record does not divide is a part of its own, not silently shared out."""
+    chain = [attempt(504, None), attempt(200, 1_000)]
+    timing = measures.timing(changed(latency=40_000, generation_time=41_000, provider_responses=chain))
+    assert timing.parts() == [("generation", 1_000), (measures.NOT_APART, 40_000)]
+    late = the("slow-start", changed(latency=40_000, generation_time=41_000, provider_responses=chain))
+    assert "generation 1.00 s (2%), not told apart 40.0 s (98%)" in late.summary
+    assert late.advice == "Skip what failed: see fallback."
+
+
+def test_the_first_token_comes_after_failed_attempts_that_are_recorded_apart() -> None:
+    chain = [attempt(429, 20_000), attempt(200, 12_000)]
+    record = changed(latency=12_000, generation_time=14_000, provider_responses=chain)
+    assert measures.timing(record).first_token == 32_000
+    assert the("slow-start", record).summary.startswith("The first token came after 32.0 s.")
 
 
 # --- Odd data ---

@@ -373,24 +373,16 @@ def _time_factors(low: Diagnosis, high: Diagnosis) -> list[Factor]:
     return factors
 
 
-_TO_FIRST = "provider until first token"
+_TO_FIRST, _REST = "provider until first token", measures.NOT_APART
 
 
 def _time_parts(one: Diagnosis) -> list[tuple[str, float]] | None:
     """All parts of the time; None where the record does not tell them apart."""
-    timing = one.timing
-    if timing.failed_attempts and timing.failed_attempts == timing.total:
-        provider, generation = 0.0, 0.0  # nobody answered
-    elif timing.provider is None or timing.generation is None:
+    timing, known = one.timing, dict(one.timing.parts())
+    nobody_answered = measures.all_failed(one.record, measures.attempts(one.record))
+    if not nobody_answered and (timing.provider is None or timing.generation is None):
         return None
-    else:
-        provider, generation = timing.provider, timing.generation
-    return [
-        ("failed attempts", timing.failed_attempts or 0.0),
-        ("moderation", timing.moderation or 0.0),
-        (_TO_FIRST, provider),
-        ("generation", generation),
-    ]
+    return [(name, known.get(name, 0.0)) for name in ("failed attempts", "moderation", _TO_FIRST, "generation", _REST)]
 
 
 def _why(part: str, low: Diagnosis, high: Diagnosis) -> str:

@@ -441,19 +441,20 @@ def id_differs(record: Record, content: Record | None, asked: str | None) -> Fin
 
 def slow_start(record: Record, content: Record | None, asked: str | None) -> Finding | None:
     """The first token came late, by SLOW_START_MS and its neighbours above."""
-    latency = milliseconds(record, "latency")
-    if latency is None or latency < SLOW_START_MS or not measures.streams_text(record) or _media(record):
+    latency, chain = milliseconds(record, "latency"), attempts(record)
+    if latency is None or (latency < SLOW_START_MS and len(chain) < 2):
         return None
     timing = measures.timing(record)
-    if timing.first_token is None or not timing.total or measures.all_failed(record, attempts(record)):
+    first = timing.first_token
+    if first is None or not timing.total or not measures.streams_text(record) or _media(record):
         return None
     fresh = max((prompt_tokens(record) or 0) - (tokens(record, "native_tokens_cached") or 0), 0)
-    if latency < SLOW_START_MS + SLOW_START_PER_PROMPT_TOKEN_MS * fresh:
+    if first < SLOW_START_MS + SLOW_START_PER_PROMPT_TOKEN_MS * fresh:
         return None
     thought = _thought_first(record, timing)
-    if latency < SLOW_START_ALONE_MS and (thought or 2 * latency < timing.total):
+    if first < SLOW_START_ALONE_MS and (thought or 2 * first < timing.total):
         return None
-    summary = f"The first token came after {text.duration(latency)}. The whole time: {time_shares(timing)}."
+    summary = f"The first token came after {text.duration(first)}. The whole time: {time_shares(timing)}."
     if thought:
         summary += f" Most likely spent on the {text.plural(thought, 'reasoning token')}."
     return Finding(
@@ -468,7 +469,7 @@ def slow_start(record: Record, content: Record | None, asked: str | None) -> Fin
             "native_tokens_prompt",
             "native_tokens_reasoning",
         )
-        | _chain_evidence(measures.gave_way(attempts(record)), "latency"),
+        | _chain_evidence(measures.gave_way(chain), "latency"),
         _slow_start_advice(record, timing, thought),
     )
 
@@ -488,7 +489,7 @@ def _thought_first(record: Record, timing: Timing) -> int:
 
 def _slow_start_advice(record: Record, timing: Timing, thought: int) -> str:
     lost, first = timing.failed_attempts or 0, timing.first_token or 0
-    if 2 * lost >= first:
+    if 2 * lost >= first or timing.failed_attempts is None:
         return "Skip what failed: see fallback."
     if thought:
         return "Lower reasoning.effort, or cap it with reasoning.max_tokens."

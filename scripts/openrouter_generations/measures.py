@@ -116,7 +116,8 @@ class Timing(NamedTuple):
     total: float | None
     """From the request to the last token, failed attempts included."""
     first_token: float | None
-    """`latency` where it can be that: not above `generation_time`."""
+    """From the request on: `latency` where it can be that (not above `generation_time`), and failed attempts
+    that are not part of it."""
     failed_attempts: float | None
     """Sum over the attempts that failed. 0 where there were none."""
     moderation: float | None
@@ -128,14 +129,20 @@ class Timing(NamedTuple):
     """What the record cannot tell."""
 
     def parts(self) -> list[tuple[str, float]]:
-        """The known parts in order of time, without those that are nothing."""
+        """The known parts in order of time, without those that are nothing; what is left of the total comes last."""
         named = (
             ("failed attempts", self.failed_attempts),
             ("moderation", self.moderation),
             ("provider until first token", self.provider),
             ("generation", self.generation),
         )
-        return [(name, value) for name, value in named if value]
+        known = [(name, value) for name, value in named if value]
+        rest = (self.total or 0) - sum(value for _, value in known)
+        return [*known, (NOT_APART, rest)] if known and rest > max(1, 0.01 * (self.total or 0)) else known
+
+
+NOT_APART = "not told apart"
+"""The share of the total that the record does not divide."""
 
 
 def timing(record: Record) -> Timing:
@@ -149,6 +156,8 @@ def timing(record: Record) -> Timing:
     latency, whole = milliseconds(record, "latency"), milliseconds(record, "generation_time")
     chain = attempts(record)
     lost = _lost(record, chain)
+    if _none_answered(record, chain):
+        return _unanswered(record, lost, latency, whole)
     notes: list[str] = []
     if streams_text(record):
         first_token, generation, recorded = _split(latency, whole, notes)
@@ -158,23 +167,37 @@ def timing(record: Record) -> Timing:
     if lost:
         apart = not _contains(lost, chain, latency, whole)
         if apart and recorded is not None:
-            notes.append("the failed attempts are not part of the recorded latency and are added here")
+            notes.append("the failed attempts are not part of the recorded time and are added here")
     elif lost is None:
-        notes.append("a failed attempt has no latency, so the time lost on it is not known")
-    before = first_token
-    if before is not None and lost and not apart:
-        before = max(before - lost, 0)
+        notes.append(_UNKNOWN_LOSS)
+    before = first_token  # counted from the end of the last failed attempt
+    if first_token is not None and before is not None and lost:
+        if apart:
+            first_token += lost
+        else:
+            before = max(before - lost, 0)
     moderation = milliseconds(record, "moderation_latency")
     if before is not None and moderation and moderation > before:
         notes.append("moderation_latency is above the time to the first token and is not subtracted")
         moderation = None
     provider = before - (moderation or 0) if before is not None and lost is not None else None
-    if _none_answered(record, chain):
-        provider = generation = None
     total = recorded
     if lost and (apart or recorded is None):
         total = lost + (recorded or 0)
     return Timing(total, first_token, lost, moderation, provider, generation, tuple(notes))
+
+
+_UNKNOWN_LOSS = "a failed attempt has no latency, so the time lost on it is not known"
+
+
+def _unanswered(record: Record, lost: float | None, latency: float | None, whole: float | None) -> Timing:
+    """Where nobody answered, the recorded times are those of failed attempts: of one of them, or of all."""
+    times = [value for value in (lost, latency, whole) if value is not None]
+    total = max(times) if times else None
+    moderation = milliseconds(record, "moderation_latency")
+    if moderation is not None and moderation > (total or 0) - (lost or 0):
+        moderation = None
+    return Timing(total, None, lost, moderation, None, None, (_UNKNOWN_LOSS,) if lost is None else ())
 
 
 def _none_answered(record: Record, chain: list[dict[str, object]]) -> bool:
