@@ -214,10 +214,15 @@ def test_a_long_conversation_stays_small(run: Runner) -> None:
     assert "[user]: And what was the question?" in done.stdout
     assert "Completion: It was this." in done.stdout
     left_out = re.search(
-        r"messages (\d+) to (\d+) left out, [\d,]+ characters; --messages (\d+):(\d+) shows them", done.stdout
+        r"messages (\d+) to (\d+) left out, [\d,]+ characters; (--messages (\d+):(\d+) --max-chars 0) shows them",
+        done.stdout,
     )
     assert left_out
-    assert (left_out[1], int(left_out[2]) + 1) == (left_out[3], int(left_out[4]))
+    assert (left_out[1], int(left_out[2]) + 1) == (left_out[4], int(left_out[5]))
+    promised = run(SCRIPT, LONG, *left_out[3].split()).stdout
+    assert "left out" not in promised
+    assert f"message {left_out[1]}: " in promised
+    assert f"message {left_out[2]}: " in promised
 
 
 def test_one_of_its_messages(run: Runner) -> None:
@@ -283,8 +288,8 @@ PARTS: list[tuple[object, str]] = [
     (["bare", "strings"], "bare\n    strings"),
     ([{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}], "a\n    b"),
     ([{"type": "output_text", "text": "a", "annotations": []}], "a"),
-    ([{"type": "refusal", "refusal": "No."}], "No."),
-    ([{"type": "thinking", "thinking": "Hm.", "signature": "xyz"}], "Hm."),
+    ([{"type": "refusal", "refusal": "No."}], "(refusal)\n    No."),
+    ([{"type": "thinking", "thinking": "Hm.", "signature": "xyz"}], "(thinking)\n    Hm."),
     ([{"type": "image_url", "image_url": {"url": data_uri()}}], "[image/png, 2.0 MB]"),
     ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}], "[image/png, 8 B]"),
     ([{"type": "image_url", "image_url": {"url": "DATA:image/SVG+xml;charset=utf-8,%3Csvg%2F%3E"}}],
@@ -305,7 +310,13 @@ PARTS: list[tuple[object, str]] = [
     ([{"type": "input_file", "file_url": "https://x.example/c.pdf"}], "[file: https://x.example/c.pdf]"),
     ([{"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": SOUND}}],
      "[image/jpeg, 1.0 kB]"),
-    ([{"type": "image", "source": {"type": "url", "url": "https://x.example/d"}}], "[file: https://x.example/d]"),
+    ([{"type": "image", "source": {"type": "url", "url": "https://x.example/d"}}], "[image: https://x.example/d]"),
+    ([{"type": "document", "title": "T", "source": {"type": "url", "url": "https://x.example/d"}}],
+     "(title T)\n    [document: https://x.example/d]"),
+    ([{"type": "file", "file": {"filename": "b.pdf", "file_data": "https://x.example/b.pdf"}}],
+     "(file b.pdf)\n    [file: https://x.example/b.pdf]"),
+    ([{"type": "tool_result", "tool_use_id": "t1", "content": "2", "is_error": True}],
+     "(failed result of tool call t1)\n    2"),
     ([{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Dear all"}}], "Dear all"),
     ([{"type": "tool_use", "id": "t1", "name": "add", "input": {"a": 1}}], '(tool call add {"a":1} id t1)'),
     ([{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "2"}]}],
@@ -330,6 +341,13 @@ MESSAGES: list[tuple[dict[str, Any], str]] = [
      '[assistant]: (tool call weather {"city":"Bern"} id c1)'),
     ({"role": "assistant", "content": "Let me see.", "tool_calls": [CALL, CALL]},
      "[assistant]: Let me see.\n    (tool call weather"),
+    ({"role": "assistant", "tool_calls": [{"id": "c3", "type": "custom", "custom": {"name": "patch", "input": "x"}}]},
+     "[assistant]: (tool call patch x id c3)"),
+    ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": json.dumps({"a": data_uri()})}}]},
+     '[assistant]: (tool call f {"a": "\n    [image/png, 2.0 MB]\n    "})'),
+    ({"role": "assistant", "audio": {"data": SOUND, "transcript": "Hi"}},
+     "[assistant]: [audio, 1.0 kB]\n    (transcript) Hi"),
+    ({"role": "function", "name": "f", "content": "1"}, "[function]: 1\n    (name f)"),
     ({"role": "tool", "tool_call_id": "c1", "content": "Rain"}, "[tool]: Rain\n    (result of tool call c1)"),
     ({"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}"}, "[no role]: (tool call f {} id c2)"),
     ({"type": "function_call_output", "call_id": "c2", "output": "42"},

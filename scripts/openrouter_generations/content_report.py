@@ -204,7 +204,7 @@ def _omission(entries: list[_Entry]) -> list[str]:
         return [f"  [… {len(entries)} more left out, {length:,} characters; {_ALL_ERRORS} shows them …]"]
     return [
         f"  [… messages {first} to {last} left out, {length:,} characters; "
-        f"--messages {first}:{(last or 0) + 1} shows them …]"
+        f"--messages {first}:{(last or 0) + 1} --max-chars 0 shows them …]"
     ]
 
 

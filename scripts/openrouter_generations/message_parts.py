@@ -8,6 +8,7 @@ tool_result, thinking). Whatever else there is appears as JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from openrouter_generations import fields, media
@@ -35,7 +36,7 @@ def of_message(message: Record) -> Iterator[Piece]:
     if audio := fields.mapping(message, "audio"):
         yield from of_part({"audio": audio})
     for call in fields.objects(message, "tool_calls"):
-        yield _call(call)
+        yield from _call(call)
     rest = {
         name: value
         for name, value in message.items()
@@ -45,8 +46,9 @@ def of_message(message: Record) -> Iterator[Piece]:
         yield from of_part(message)
     elif rest:
         yield from media.split(json_text(rest))
-    answered = fields.text(message, "tool_call_id")
-    if answered:
+    if "role" in message and (named := fields.text(message, "name")):
+        yield f"(name {named})"
+    if answered := fields.text(message, "tool_call_id"):
         yield f"(result of tool call {answered})"
 
 
@@ -75,12 +77,15 @@ def _of_object(part: Record) -> Iterator[Piece]:
     kind = fields.text(part, "type") or ""
     for name in ("text", "thinking", "refusal"):
         if isinstance(part.get(name), str):
+            if name != "text":
+                yield f"({name})"
             yield from media.split(str(part[name]))
             return
-    if kind in ("tool_use", "function_call", "function"):
-        yield _call(part)
-    elif kind in ("tool_result", "function_call_output"):
-        yield f"(result of tool call {fields.text(part, 'tool_use_id') or fields.text(part, 'call_id') or 'unknown'})"
+    if kind in ("tool_use", "function_call", "function", "custom", "custom_tool_call"):
+        yield from _call(part)
+    elif kind in ("tool_result", "function_call_output", "custom_tool_call_output"):
+        answered = fields.text(part, "tool_use_id") or fields.text(part, "call_id") or "unknown"
+        yield f"({'failed ' if part.get('is_error') is True else ''}result of tool call {answered})"
         yield from of_content(part.get("content", part.get("output")))
     else:
         yield from _embedded(part) or media.split(json_text(part))
@@ -90,35 +95,41 @@ def _embedded(part: Record) -> list[Piece]:
     """An image, sound, video or file, embedded or linked; empty for a part of another kind."""
     audio = fields.mapping(part, "input_audio") or fields.mapping(part, "audio")
     if audio and isinstance(audio.get("data"), str):
-        return [media.from_base64(fields.text(audio, "format") or "audio", str(audio["data"]))]
+        sound = media.from_base64(fields.text(audio, "format") or "audio", str(audio["data"]))
+        said = fields.text(audio, "transcript")
+        return [sound, *([f"(transcript) {said}"] if said else [])]
     source = fields.mapping(part, "source")
+    title = [f"(title {words})"] if source and (words := fields.text(part, "title")) else []
     if source and isinstance(source.get("data"), str):
         if source.get("type") == "text":
-            return [str(source["data"])]
-        return [media.from_base64(fields.text(source, "media_type") or "file", str(source["data"]))]
+            return [*title, str(source["data"])]
+        return [*title, media.from_base64(fields.text(source, "media_type") or "file", str(source["data"]))]
     file = fields.mapping(part, "file") or part
     if isinstance(file.get("file_data"), str):
-        return [
-            f"(file {fields.text(file, 'filename') or 'without a name'})",
-            media.from_uri(str(file["file_data"])) or media.from_base64("file", str(file["file_data"])),
-        ]
+        given = str(file["file_data"])
+        linked = _LINK.match(given) is not None or given[:5].lower() == "data:"
+        named = f"(file {fields.text(file, 'filename') or 'without a name'})"
+        return [named, _link("file", given) if linked else media.from_base64("file", given)]
     for name, what in _LINKS.items():
         target = part.get(name, (source or {}).get(name))
         url = target.get("url") if isinstance(target, dict) else target
         if isinstance(url, str):
-            return _link(what, url)
+            kind = part.get("type") if source else None
+            return [*title, _link(str(kind) if kind in ("image", "document", "video", "audio") else what, url)]
     return []
 
 
-def _link(what: str, url: str) -> list[Piece]:
-    return [media.from_uri(url) or f"[{what}: {url}]"]
+_LINK = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def _call(call: Record) -> str:
-    function = fields.mapping(call, "function") or call
+def _link(what: str, url: str) -> Piece:
+    return media.from_uri(url) or f"[{what}: {url}]"
+
+
+def _call(call: Record) -> Iterator[Piece]:
+    function = fields.mapping(call, "function") or fields.mapping(call, "custom") or call
     given = function.get("arguments", function.get("input"))
     arguments = given if isinstance(given, str) else json_text(given if given is not None else {})
     named = fields.text(call, "call_id") or fields.text(call, "id")
-    return (
-        f"(tool call {fields.text(function, 'name') or 'without a name'} {arguments}{f' id {named}' if named else ''})"
-    )
+    name = fields.text(function, "name") or "without a name"
+    yield from media.split(f"(tool call {name} {arguments}{f' id {named}' if named else ''})")
