@@ -257,6 +257,7 @@ def test_a_regular_key(run: Runner, account: dict[str, str]) -> None:
         (["--session", ""], "empty"),
         (["--ids", "--json"], "exclude each other"),
         (["--save", "r.jsonl"], "--details"),
+        (["--ids", "--details", "--save", "r.jsonl"], "--ids prints bare IDs"),
         (["--limit", "-1"], "--limit"),
         (["--sort", "price"], "--sort"),
         (["--model", "a\x1b[2J"], "model"),
@@ -469,6 +470,28 @@ def test_traces_without_a_first_generation(
     assert ids(run, *flags) == [account[name] for name in expected.split()]
 
 
+def test_what_a_limit_leaves_out_of_a_trace_is_said(run: Runner, account: dict[str, str]) -> None:
+    _, out, err = find(run, "--session", SESSION, "--limit", "1", "--ids")
+    assert out.split() == [account["plan"]]
+    assert "3 more belong to it" in err
+    assert "more belong" not in find(run, "--session", SESSION, "--ids")[2]
+    document = found(run, "--session", SESSION, "--limit", "1")
+    assert (document["more"], document["totals"]["generations"]) == (True, 4)
+    assert found(run, "--session", SESSION)["more"] is False
+
+
+def test_costs_that_a_trace_does_not_know_are_said(
+    run: Runner, server: OpenRouterServer, account: dict[str, str], now: float
+) -> None:
+    common = {**CALLER, "session_id": SESSION}
+    add(server, "free", now - 1_700, **common, usage=None, total_cost=None)
+    add(server, "own", now - 1_690, **common, is_byok=True, upstream_inference_cost=None)
+    out = report(run, "--session", SESSION)
+    assert "\n$0.30 (not recorded and not in it: 1 cost, 1 BYOK bill), " in out
+    totals = found(run, "--session", SESSION)["totals"]
+    assert (totals["cost_unknown"], totals["upstream_unknown"]) == (1, 1)
+
+
 def test_an_empty_trace(run: Runner, account: dict[str, str]) -> None:
     out = report(run, "--session", "nobody's")
     assert out.startswith("No generations of session nobody's, ")
@@ -604,7 +627,7 @@ def test_ctrl_c_shows_what_is_there(run: Runner, server: OpenRouterServer, accou
 def test_json_of_a_trace(run: Runner, account: dict[str, str], now: float) -> None:
     document = found(run, "--like", account["tool"])
     assert list(document) == [
-        "window", "complete", "like", "session_id", "request_id", "totals", "generations", "unread",
+        "window", "complete", "like", "session_id", "request_id", "more", "totals", "generations", "unread",
         "gaps", "notes", "warnings",
     ]  # fmt: skip
     assert document["totals"] == {
@@ -612,7 +635,9 @@ def test_json_of_a_trace(run: Runner, account: dict[str, str], now: float) -> No
         "requests": 4,
         "failed": 1,
         "total_cost": 0.29,
+        "cost_unknown": 0,
         "upstream_inference_cost": 0.0,
+        "upstream_unknown": 0,
         "tokens_prompt": 15_000,
         "tokens_cached": 900,
         "tokens_completion": 300,

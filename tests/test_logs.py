@@ -172,6 +172,8 @@ ANSWER = {"id": A, "choices": [], "usage": {"cost": 0.5, "cost_details": {"upstr
         f"data: {json.dumps(ANSWER)}",
         f"2026-02-24 21:18:52 INFO answer={json.dumps(ANSWER)} in 3 s",
         f"[1, {json.dumps(ANSWER)}]",
+        f"[2026-02-02 10:00:00] INFO {json.dumps(ANSWER)}",
+        f"[INFO] [1234] worker {{3}} {json.dumps(ANSWER)} [ok]",
         {"generation": {"id": A}, "usage": ANSWER["usage"]},
     ],
 )
@@ -212,6 +214,7 @@ def test_each_of_several_ids_on_a_line_has_its_own_cost(tmp_path: Path) -> None:
         f'{{"id": "{A}", "usage": {{"cost": {"9" * 5000}}}}}',
         f'"cost": 0.5 {A}',
         {"id": A, "session": {"id": "s", "cost": 12.5}},
+        f'[a] {{"id": "{A}", "model": "some/model-with-a-name", "session": {{"cost": 12.5}}, "torn',
     ],
 )
 def test_what_is_no_claim(tmp_path: Path, line: object) -> None:

@@ -341,6 +341,24 @@ def test_receipts_alone_give_the_same_report(run: Runner, server: OpenRouterServ
     assert len(server.requests) == asked
 
 
+def test_of_two_receipts_of_an_id_the_one_fetched_last_counts(run: Runner, tmp_path: Path) -> None:
+    def line(cost: float, day: int) -> str:
+        return json.dumps({"id": A, "fetched_at": f"2026-03-{day:02}T00:00:00.000Z", "data": {"total_cost": cost}})
+
+    newer, older = log(tmp_path, line(5, 2), name="1.jsonl"), log(tmp_path, line(1, 1), name="2.jsonl")
+    for files in ((newer, older), (older, newer)):
+        flags = [word for file in files for word in ("--from", file)]
+        assert reconciled(run, *flags)["totals"]["total_cost"] == 5
+
+
+def test_a_cost_that_is_not_recorded_is_a_dash(run: Runner, server: OpenRouterServer, tmp_path: Path) -> None:
+    server.add(A, make_metadata(A, model="x/unknown", total_cost=None, usage=None, finish_reason="error"))
+    server.add(B, make_metadata(B, model="x/known", total_cost=0.5, usage=0.5))
+    report = run(SCRIPT, log(tmp_path, A, B)).stdout
+    assert re.search(r"\nx/unknown +1 +- ", report)
+    assert re.search(rf"What failed\n +- +{A}", report)
+
+
 def test_a_log_against_receipts_asks_for_nothing(run: Runner, server: OpenRouterServer, tmp_path: Path) -> None:
     (one,) = filled(server, 1)
     reconciled(run, log(tmp_path, one), "--save", "r.jsonl")

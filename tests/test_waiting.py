@@ -280,6 +280,19 @@ def test_retry_after(
     assert len(pauses) <= 1
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no such call on Windows")
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_date_without_a_zone_is_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asctime form, which servers of old may send (RFC 9110, 5.6.7)."""
+    value = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(time.time() + 20))
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    seconds = client_module._retry_after(httpx.Response(429, headers={"retry-after": value}))
+    monkeypatch.undo()
+    time.tzset()
+    assert 15 <= (seconds or 0) <= 20
+
+
 def test_any_retry_after_is_survived() -> None:
     chance = random.Random(11)
     letters = "0123456789-+:, .GMTFriNov;()\t\xe9\xff"

@@ -84,11 +84,9 @@ def _weight(claim: Claim) -> tuple[bool, float, float]:
 def _json_claims(line: bytes, named: set[str]) -> list[tuple[str, Claim]]:
     """Claims of the first JSON value in a line; before it may stand a log's prefix or `data: `."""
     text = line.decode("utf-8", "replace")
-    start = text.find("[" if text.lstrip().startswith("[") else "{")
     found: list[_Found] = []
     try:
-        value, _ = _DECODER.raw_decode(text, max(start, 0))
-        for item in _objects(value if isinstance(value, list) else [value]):
+        for item in _objects(_first_value(text)):
             _walk(item, (), named, found)
     except (ValueError, RecursionError):
         return []
@@ -99,6 +97,32 @@ def _json_claims(line: bytes, named: set[str]) -> list[tuple[str, Claim]]:
         if f'"{only}"' in text:  # a value of its own, not a word in what a message quotes
             beside = [(only, found[0].claim)]
     return beside
+
+
+_OPENING = re.compile(r"[\[{]")
+_TRIES = 8
+_EARLY = 40
+"""Characters: what proves to be no JSON within these was a bracket of the log's own."""
+
+
+def _first_value(text: str) -> list[object]:
+    """The first object in a text, or the first list with objects. Raises ValueError and RecursionError."""
+    place = 0
+    for _ in range(_TRIES):
+        opening = _OPENING.search(text, place)
+        if opening is None:
+            break
+        try:
+            value, place = _DECODER.raw_decode(text, opening.start())
+        except json.JSONDecodeError as problem:
+            if problem.pos - opening.start() > _EARLY:
+                raise
+            place = opening.start() + 1
+            continue
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, dict) for one in values):
+            return values
+    return []
 
 
 class _Found(NamedTuple):

@@ -19,6 +19,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timezone
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -270,10 +271,12 @@ def _retry_after(response: httpx.Response) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        moment = parsedate_to_datetime(value[:64]).timestamp()
+        moment = parsedate_to_datetime(value[:64])
+        if moment.tzinfo is None:  # the asctime form names no zone; HTTP dates are UTC (RFC 9110, 5.6.7)
+            moment = moment.replace(tzinfo=timezone.utc)
+        return max(0.0, moment.timestamp() - time.time())
     except (ValueError, OverflowError, OSError):
         return None
-    return max(0.0, moment - time.time())
 
 
 def _server_message(body: str) -> str:

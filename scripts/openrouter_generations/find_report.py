@@ -154,6 +154,8 @@ def _head(found: Found, margin: Margin) -> Iterator[str]:
     spent = sum(costs)
     if found.more and totals.cost and totals.cost >= spent:
         yield f"{_money(spent)} of the {_money(totals.cost)} spent in this time ({text.percent(spent, totals.cost)})"
+    elif found.more:
+        yield f"{_money(spent)} for these"
     else:
         unknown = shown - len(costs)
         if shown > 1:
@@ -283,6 +285,9 @@ def _summary(trace: Trace) -> Iterator[str]:
     money = f"{_money(totals.cost + totals.upstream)}"
     if totals.upstream:
         money += f" ({_money(totals.upstream)} of it billed by providers, BYOK)"
+    unknown = ((totals.cost_unknown, "cost"), (totals.upstream_unknown, "BYOK bill"))
+    if missing := [text.plural(count, what) for count, what in unknown if count]:
+        money += f" (not recorded and not in it: {', '.join(missing)})"
     tokens_in = f"{totals.prompt:,} tokens in"
     if totals.cached and totals.cached_of:
         tokens_in += f" ({text.percent(totals.cached, totals.cached_of)} cached)"

@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from openrouter_generations.errors import OutputError, UsageError
 from openrouter_generations.text import json_text, safe_line
@@ -25,8 +26,16 @@ _BEGINNING = b'{"id":"'
 _DECODER = json.JSONDecoder()
 
 
-def receipt(line: bytes) -> tuple[str, dict[str, object]] | None:
-    """(ID asked for, record) of a line; None for a torn one and for anything else."""
+class Receipt(NamedTuple):
+    """`id`: the one asked for. `data`: the record. `fetched_at`: empty where the line does not say."""
+
+    id: str
+    data: dict[str, object]
+    fetched_at: str
+
+
+def receipt(line: bytes) -> Receipt | None:
+    """The receipt in a line; None for a torn one and for anything else."""
     try:
         text = line.decode("utf-8")
         value, end = _DECODER.raw_decode(text)
@@ -37,13 +46,14 @@ def receipt(line: bytes) -> tuple[str, dict[str, object]] | None:
     named, data = value.get("id"), value.get("data")
     if type(named) is not str or type(data) is not dict or ("input" in data and "output" in data):
         return None  # the last is stored content
-    return named, data
+    fetched_at = value.get("fetched_at")
+    return Receipt(named, data, fetched_at if type(fetched_at) is str else "")
 
 
-def read(path: str) -> Iterator[tuple[str, dict[str, object]] | bytes]:
-    """(ID asked for, record) of every whole line in the order written, and each line that is none, as bytes.
+def read(path: str) -> Iterator[Receipt | bytes]:
+    """Every receipt in the order written, and each line that is none, as bytes.
 
-    Where an ID comes twice, the last one counts. Raises UsageError for a file that cannot be read.
+    Where an ID comes twice, the one fetched last counts. Raises UsageError for a file that cannot be read.
     """
     try:
         with open(path, "rb") as file:

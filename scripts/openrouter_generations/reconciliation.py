@@ -105,6 +105,7 @@ class _Books:
         self.rows: dict[str, Row] = {}
         self.failures: dict[str, OpenRouterError] = {}
         self._wanted = wanted
+        self._fetched_at: dict[str, str] = {}
 
     def add(self, generation_id: str, record: dict[str, object]) -> None:
         self.rows[generation_id] = summary.row(generation_id, record)
@@ -123,12 +124,19 @@ class _Books:
             for item in receipts.read(path):
                 if isinstance(item, bytes):
                     lost += not self._saved_failure(item)
-                elif self._wanted is None or item[0] in self._wanted:
-                    self.add(*item)
+                elif self._wants(item):
+                    self._fetched_at[item.id] = item.fetched_at
+                    self.add(item.id, item.data)
         finally:
             gc.enable()
         if lost:
             problems.append(f"{safe_line(path)}: {plural(lost, 'line')} skipped, torn or no receipt.")
+
+    def _wants(self, item: receipts.Receipt) -> bool:
+        """Whether it is asked for, and no receipt that was fetched later has been read."""
+        if self._wanted is not None and item.id not in self._wanted:
+            return False
+        return item.fetched_at >= self._fetched_at.get(item.id, "")
 
     def _saved_failure(self, line: bytes) -> bool:
         """Take in a line `{"id", "error": {"status", "message"}}`, as get_generation.py --json prints it."""

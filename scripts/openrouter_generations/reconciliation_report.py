@@ -152,8 +152,8 @@ def _group_columns(groups: list[Totals], everything: Totals) -> list[list[str]]:
     both = everything.cost + everything.upstream
     columns = [
         ["count", *(f"{one.generations:,}" for one in groups)],
-        ["cost", *_money(one.cost for one in groups)],
-        ["+ BYOK", *_money(one.upstream for one in groups)],
+        ["cost", *_money(None if one.cost_unknown == one.generations else one.cost for one in groups)],
+        ["+ BYOK", *_money(None if 0 < one.byok == one.upstream_unknown else one.upstream for one in groups)],
         ["share", *(_share(one.cost + one.upstream, both) for one in groups)],
         ["tokens", *(_short(one.prompt + one.completion) for one in groups)],
         ["cached", *(_share(one.cached, one.cached_of) for one in groups)],
@@ -164,17 +164,17 @@ def _group_columns(groups: list[Totals], everything: Totals) -> list[list[str]]:
     return columns if everything.byok else [*columns[:2], *columns[3:]]
 
 
-def _money(amounts: Iterable[Decimal]) -> list[str]:
+def _money(amounts: Iterable[Decimal | None]) -> list[str]:
     """Amounts with equally many decimals: two figures of the smallest, eight decimals at most.
 
     Two decimals at least, four where all of them together are less than ten dollars.
     """
     amounts = list(amounts)
-    decimals = 4 if 0 < sum(amounts) < 10 else 2
-    for amount in amounts:
-        if amount:
-            decimals = max(decimals, min(8, 1 - amount.adjusted()))
-    return [f"${amount:,.{decimals}f}" if amount else "$0" for amount in amounts]
+    known = [amount for amount in amounts if amount]
+    decimals = 4 if 0 < sum(known) < 10 else 2
+    for amount in known:
+        decimals = max(decimals, min(8, 1 - amount.adjusted()))
+    return ["-" if amount is None else f"${amount:,.{decimals}f}" if amount else "$0" for amount in amounts]
 
 
 def _short(tokens: int) -> str:
@@ -213,7 +213,7 @@ def _failed(rows: list[Row]) -> list[str]:
     if not failed:
         return []
     shown = failed[: summary.EXTREMES]
-    costs = _money(row.whole_cost for row in shown)
+    costs = _money(None if row.cost is None else row.whole_cost for row in shown)
     lines = text.table(
         [(f"  {cost}", _clip(row.id, 50), _source(row)) for cost, row in zip(costs, shown, strict=True)], right=(0,)
     )

@@ -108,6 +108,8 @@ def _check(args: argparse.Namespace) -> None:
     tracing = args.like is not None or args.session is not None or args.request is not None
     if args.ids and args.json:
         raise UsageError("--ids and --json exclude each other: bare IDs, or all that is known of them.")
+    if args.ids and args.details and not tracing:
+        raise UsageError("--ids prints bare IDs, so --details has nothing to add. Leave one out.")
     if args.window is not None and not tracing:
         raise UsageError("--window belongs to --like, --session and --request. For a list use --since and --until.")
     if args.save and not (tracing or args.details):
@@ -263,8 +265,12 @@ def _trace(run: _Run) -> None:
 def _show_trace(run: _Run, trace: Trace, margin: Margin) -> None:
     args = run.args
     if args.ids:
-        most = _limit(args, None)
-        run.write_ids([step.row.id for step in trace.steps][:most], margin)
+        named = [step.row.id for step in trace.steps]
+        shown = _limit(args, None) or len(named)
+        more = (
+            [f"{len(named) - shown} more belong to it: without --limit all are printed."] if shown < len(named) else []
+        )
+        run.write_ids(named[:shown], margin._replace(notes=[*margin.notes, *more]))
     elif args.json:
         run.write_json(_trace_document(run, trace), margin)
     else:
@@ -273,12 +279,14 @@ def _show_trace(run: _Run, trace: Trace, margin: Margin) -> None:
 
 
 def _trace_document(run: _Run, trace: Trace) -> dict[str, object]:
+    most = _limit(run.args, None) or len(trace.steps)
     return {
         "like": run.args.like,
         "session_id": trace.family.session,
         "request_id": trace.family.request,
+        "more": most < len(trace.steps),
         "totals": trace.as_dict(),
-        "generations": [step.as_dict() for step in trace.steps[: _limit(run.args, None)]],
+        "generations": [step.as_dict() for step in trace.steps[:most]],
         "unread": [
             {"id": one, "error": results.error_object(failure)} for one, failure in run.records.failures.items()
         ],
@@ -420,9 +428,9 @@ class _Records:
         if not self._args.save:
             return {}
         some = set(wanted)
-        items = [item for item in receipts.read(self._args.save) if isinstance(item, bytes) or item[0] in some]
+        items = [item for item in receipts.read(self._args.save) if isinstance(item, bytes) or item.id in some]
         self._damaged = sum(isinstance(item, bytes) for item in items)
-        return dict(item for item in items if not isinstance(item, bytes))
+        return {item.id: item.data for item in items if not isinstance(item, bytes)}
 
     def notes(self) -> list[str]:
         """What else is worth knowing about the records."""
