@@ -26,7 +26,7 @@ def saved(path: Path, *pairs: tuple[str, dict[str, object]]) -> Path:
 
 
 def records(path: Path) -> list[tuple[str, dict[str, object]]]:
-    return [(item.id, item.data) for item in receipts.read(str(path)) if not isinstance(item, bytes)]
+    return [(item[0], item[1]) for item in receipts.read(str(path)) if not isinstance(item, bytes)]
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def _failure_advice(code: int | None, said: str, *, after_others: bool) -> str:
 def all_attempts_failed(record: Record, content: Record | None, asked: str | None) -> Finding | None:
     """No entry of `provider_responses` has a 2xx status."""
     chain = attempts(record)
-    if not chain or not measures.all_failed(record, chain):
+    if not chain or measures.answered(chain[-1]) or not measures.all_failed(record, chain):
         return None
     codes = {status(attempt) for attempt in chain}
     if len(chain) == 1:
@@ -441,8 +441,11 @@ def id_differs(record: Record, content: Record | None, asked: str | None) -> Fin
 
 def slow_start(record: Record, content: Record | None, asked: str | None) -> Finding | None:
     """The first token came late, by SLOW_START_MS and its neighbours above."""
-    latency, chain = milliseconds(record, "latency"), attempts(record)
-    if latency is None or (latency < SLOW_START_MS and len(chain) < 2):
+    latency = milliseconds(record, "latency")
+    if latency is None or (latency < SLOW_START_MS and not record.get("provider_responses")):
+        return None
+    chain = attempts(record)
+    if latency < SLOW_START_MS and len(chain) < 2:
         return None
     timing = measures.timing(record)
     first = timing.first_token
@@ -507,12 +510,12 @@ def slow_generation(record: Record, content: Record | None, asked: str | None) -
     if whole is None or whole < SLOW_GENERATION_MS:
         return None
     produced = completion_tokens(record)
-    if not produced or not measures.streams_text(record) or _media(record):
+    if not produced or 1000 * produced >= SLOW_GENERATION_TOKENS_PER_S * whole:
+        return None  # fast enough even if the wait for the first token is counted
+    if not measures.streams_text(record) or _media(record):
         return None
     if tokens(record, "num_search_results") or tokens(record, "num_fetches"):
         return None  # pauses for the searches are in the time
-    if 1000 * produced >= SLOW_GENERATION_TOKENS_PER_S * whole:
-        return None  # fast enough even if the wait for the first token is counted
     timing = measures.timing(record)
     writing = whole if timing.generation is None else timing.generation
     if writing < SLOW_GENERATION_MS or 1000 * produced >= SLOW_GENERATION_TOKENS_PER_S * writing:
@@ -577,6 +580,8 @@ def rate_limited(record: Record, content: Record | None, asked: str | None) -> F
     """A 429 among the attempts, or among the stored errors."""
     chain = attempts(record)
     limited = [(i, attempt) for i, attempt in enumerate(chain) if attempt.get("status") == 429]
+    if not limited and content is None:
+        return None
     if limited:
         names = list(dict.fromkeys(_who(attempt) for _, attempt in limited))
         evidence: dict[str, object] = {f"provider_responses[{i}].status": 429 for i, _ in limited[:10]}

@@ -15,7 +15,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from openrouter_generations.errors import OutputError, UsageError
 from openrouter_generations.text import json_text, safe_line
@@ -26,12 +25,8 @@ _BEGINNING = b'{"id":"'
 _DECODER = json.JSONDecoder()
 
 
-class Receipt(NamedTuple):
-    """`id`: the one asked for. `data`: the record. `fetched_at`: empty where the line does not say."""
-
-    id: str
-    data: dict[str, object]
-    fetched_at: str
+Receipt = tuple[str, dict[str, object], str]
+"""The ID asked for, the record, and when it was fetched; the last is empty where the line does not say."""
 
 
 def receipt(line: bytes) -> Receipt | None:
@@ -47,7 +42,7 @@ def receipt(line: bytes) -> Receipt | None:
     if type(named) is not str or type(data) is not dict or ("input" in data and "output" in data):
         return None  # the last is stored content
     fetched_at = value.get("fetched_at")
-    return Receipt(named, data, fetched_at if type(fetched_at) is str else "")
+    return named, data, fetched_at if type(fetched_at) is str else ""
 
 
 def read(path: str) -> Iterator[Receipt | bytes]:

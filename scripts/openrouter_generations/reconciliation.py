@@ -124,19 +124,17 @@ class _Books:
             for item in receipts.read(path):
                 if isinstance(item, bytes):
                     lost += not self._saved_failure(item)
-                elif self._wants(item):
-                    self._fetched_at[item.id] = item.fetched_at
-                    self.add(item.id, item.data)
+                    continue
+                named, data, fetched_at = item
+                if self._wanted is not None and named not in self._wanted:
+                    continue
+                if fetched_at >= self._fetched_at.get(named, ""):
+                    self._fetched_at[named] = fetched_at
+                    self.rows[named] = summary.row(named, data)
         finally:
             gc.enable()
         if lost:
             problems.append(f"{safe_line(path)}: {plural(lost, 'line')} skipped, torn or no receipt.")
-
-    def _wants(self, item: receipts.Receipt) -> bool:
-        """Whether it is asked for, and no receipt that was fetched later has been read."""
-        if self._wanted is not None and item.id not in self._wanted:
-            return False
-        return item.fetched_at >= self._fetched_at.get(item.id, "")
 
     def _saved_failure(self, line: bytes) -> bool:
         """Take in a line `{"id", "error": {"status", "message"}}`, as get_generation.py --json prints it."""

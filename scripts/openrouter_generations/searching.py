@@ -428,9 +428,9 @@ class _Records:
         if not self._args.save:
             return {}
         some = set(wanted)
-        items = [item for item in receipts.read(self._args.save) if isinstance(item, bytes) or item.id in some]
+        items = [item for item in receipts.read(self._args.save) if isinstance(item, bytes) or item[0] in some]
         self._damaged = sum(isinstance(item, bytes) for item in items)
-        return {item.id: item.data for item in items if not isinstance(item, bytes)}
+        return {item[0]: item[1] for item in items if not isinstance(item, bytes)}
 
     def notes(self) -> list[str]:
         """What else is worth knowing about the records."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from decimal import Context, Decimal, localcontext
 from operator import attrgetter
@@ -163,26 +163,30 @@ class Totals(NamedTuple):
 def totals(rows: Sequence[Row]) -> Totals:
     """Exact sums; an empty list has zeros and no percentiles."""
 
-    def column(name: str) -> Iterator[Any]:
-        """The values that say something."""
-        return filter(None, map(attrgetter(name), rows))
+    def column(name: str) -> list[Any]:
+        return list(map(attrgetter(name), rows))
 
+    cost, prompt, cached, upstream = column("cost"), column("prompt"), column("cached"), column("upstream")
+    byok, in_all = sum(column("is_byok")), sum(filter(None, prompt))
+    untold = (
+        sum([size or 0 for size, part in zip(prompt, cached, strict=True) if part is None]) if None in cached else 0
+    )
     with localcontext(_EXACT):
         return Totals(
             len(rows),
             sum(column("failed")),
-            sum(column("cost"), _ZERO),
-            sum(column("is_byok")),
-            sum(column("upstream"), _ZERO),
-            sum(column("prompt")),
-            sum(column("completion")),
-            sum(column("reasoning")),
-            sum(column("cached")),
-            sum(one.prompt or 0 for one in rows if one.cached is not None),
-            sum(one.cost is None for one in rows),
-            sum(one.is_byok and one.upstream is None for one in rows),
-            _percentiles(one.latency for one in rows),
-            _percentiles(one.generation_time for one in rows),
+            sum(filter(None, cost), _ZERO),
+            byok,
+            sum(filter(None, upstream), _ZERO),
+            in_all,
+            sum(filter(None, column("completion"))),
+            sum(filter(None, column("reasoning"))),
+            sum(filter(None, cached)),
+            in_all - untold,
+            cost.count(None),
+            byok - (len(rows) - upstream.count(None)),  # only under BYOK is there one
+            _percentiles(column("latency")),
+            _percentiles(column("generation_time")),
         )
 
 
