@@ -147,6 +147,8 @@ CASES: list[tuple[str, Data, list[str]]] = [
     ("native interruption", {"native_finish_reason": "interrupted"}, ["native-failure"]),
     ("native words with a failure inside", {"native_finish_reason": "inferred_stop"}, []),
     ("native preferred", {"native_finish_reason": "preferred"}, []),
+    *((f"native {word}", {"native_finish_reason": word}, ["native-failure"]) for word in ("APIError", "HTTPTimeout",
+      "internalerror", "readtimeout", "no_network", "server_err", "ERR_EMPTY", "unexpected_error")),
     ("native unfiltered", {"native_finish_reason": "unfiltered"}, []),
     ("native no_error", {"native_finish_reason": "no_error"}, []),
     ("native end_turn", {"native_finish_reason": "end_turn"}, []),
@@ -311,6 +313,8 @@ def test_another_try_of_the_same_provider_is_no_move() -> None:
     assert the("fallback", record).advice == "Another try or endpoint of Groq worked, so there is nobody to skip."
     miss = the("prompt-cache-miss", record)
     assert (miss.severity, "moved" in miss.summary) == (INFO, False)
+    none = record | {"provider_responses": [attempt(500, provider="Groq"), attempt(None, provider="Groq")]}
+    assert the("fallback", none).advice.startswith("Only Groq was tried")
     other = [attempt(503, provider="Parasail"), *chain]
     advice = the("fallback", record | {"provider_responses": other}).advice
     assert (
@@ -399,7 +403,10 @@ def test_parts_make_up_the_total() -> None:
     assert timing.parts() == [("generation", 1_000), (measures.NOT_APART, 40_000)]
     late = the("slow-start", changed(latency=40_000, generation_time=41_000, provider_responses=chain))
     assert "generation 1.00 s (2%), not told apart 40.0 s (98%)" in late.summary
-    assert late.advice == "Skip what failed: see fallback."
+    assert late.advice == "What failed took it, or most of it: see fallback."
+    slow = [attempt(429, None, provider="Groq"), attempt(200, 40_000)]
+    late = the("slow-start", changed(latency=40_000, generation_time=41_000, provider_responses=slow))
+    assert late.advice.startswith("Prefer quick providers")
 
 
 def test_the_first_token_comes_after_failed_attempts_that_are_recorded_apart() -> None:

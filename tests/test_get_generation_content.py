@@ -322,6 +322,7 @@ PARTS: list[tuple[object, str]] = [
     ([{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "2"}]}],
      "(result of tool call t1)\n    2"),
     ([{"type": "tool_result", "tool_use_id": "t1", "content": "2"}], "(result of tool call t1)\n    2"),
+    ([{"type": "custom", "payload": {"k": "v"}}], '{"type":"custom","payload":{"k":"v"}}'),
     ([{"type": "new_thing", "x": [1]}], '{"type":"new_thing","x":[1]}'),
     ([None, 1, True], "null\n    1\n    true"),
     ({"type": "text", "text": "a lone part"}, "a lone part"),

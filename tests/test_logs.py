@@ -174,6 +174,10 @@ ANSWER = {"id": A, "choices": [], "usage": {"cost": 0.5, "cost_details": {"upstr
         f"[1, {json.dumps(ANSWER)}]",
         f"[2026-02-02 10:00:00] INFO {json.dumps(ANSWER)}",
         f"[INFO] [1234] worker {{3}} {json.dumps(ANSWER)} [ok]",
+        f'2026-02-24 ["POST /api/v1/chat/completions HTTP/1.1" 200 and more] {json.dumps(ANSWER)}',
+        f"[a] [b] [c] [d] [e] [f] [g] [h] [i] {json.dumps(ANSWER)}",
+        {"generation_id": A, "result": {**ANSWER, "id": "chatcmpl-1"}},
+        {"generation_id": A, "span": {"id": "s1", "total_cost": 0.5, "upstream_inference_cost": 0.7}},
         {"generation": {"id": A}, "usage": ANSWER["usage"]},
     ],
 )
@@ -213,7 +217,6 @@ def test_each_of_several_ids_on_a_line_has_its_own_cost(tmp_path: Path) -> None:
         f'{{"id": "{A}", "cost": {"[" * 900}{"]" * 900}}}',
         f'{{"id": "{A}", "usage": {{"cost": {"9" * 5000}}}}}',
         f'"cost": 0.5 {A}',
-        {"id": A, "session": {"id": "s", "cost": 12.5}},
         f'[a] {{"id": "{A}", "model": "some/model-with-a-name", "session": {{"cost": 12.5}}, "torn',
     ],
 )
@@ -247,9 +250,9 @@ def test_the_logs_export(tmp_path: Path, header: str) -> None:
     assert claimed(tmp_path, *rows) == {A: Claim(0.5), B: Claim(1e-05)}
 
 
-def test_lines_within_a_quoted_cell_are_no_rows(tmp_path: Path) -> None:
-    rows = ["generation_id,prompt,cost_total", f'{A},"hello', f"{A},7,8", ' bye",0.5', f'{B},"a ""b""",0.25']
-    assert claimed(tmp_path, *rows) == {B: Claim(0.25)}
+def test_a_stray_quotation_mark_spoils_no_other_row(tmp_path: Path) -> None:
+    rows = ["generation_id,cost_total,title", f'{A},0.5,5" pipe', f"{B},0.25,x", f'{C},0.75,"say \\"hi"']
+    assert claimed(tmp_path, *rows) == {A: Claim(0.5), B: Claim(0.25), C: Claim(0.75)}
 
 
 @pytest.mark.parametrize("size", [50, 130, 4000])
@@ -258,7 +261,7 @@ def test_cells_over_several_lines_whatever_the_pieces(
 ) -> None:
     monkeypatch.setattr(logs, "_PIECE", size)
     made = [f"gen-{1771967930 + n}-1gsys6ZhRaY0TPbuRsDR" for n in range(30)]
-    rows = [f'{one},{n / 100},"said:\n{one},99,x\nend"' for n, one in enumerate(made)]
+    rows = [f'{one},{n / 100},"said:\nhello,99,x\nend"' for n, one in enumerate(made)]
     expected = {one: Claim(n / 100) for n, one in enumerate(made)}
     assert claimed(tmp_path, "generation_id,cost_total,prompt", *rows) == expected
 
@@ -266,7 +269,8 @@ def test_cells_over_several_lines_whatever_the_pieces(
 def test_the_cost_beside_the_id_counts_before_one_further_off(tmp_path: Path) -> None:
     line = {"id": A, "usage": {"cost": 0.1}, "session": {"cost": 12.5}}
     assert claimed(tmp_path, line) == {A: Claim(0.1)}
-    assert claimed(tmp_path, {"id": A, "message": {"id": "m", "usage": {"cost": 0.1}}}) == {A: Claim(0.1)}
+    line = {"id": A, "usage": {"cost": 0.1}, "session": {"id": "s", "cost": 12.5}}
+    assert claimed(tmp_path, line) == {A: Claim(0.1)}
 
 
 def test_a_hostile_line_takes_no_longer_than_a_plain_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ under BYOK; `cost_total` in the CSV export of OpenRouter's Logs page;
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -52,7 +53,6 @@ class Reader:
     def __init__(self, first_line: bytes, claims: dict[str, Claim]) -> None:
         self._claims = claims
         self._columns = _columns(first_line)
-        self.tabular = self._columns is not None
         self._seen: set[int] = set()
 
     def line(self, line: bytes, named: set[str]) -> None:
@@ -99,29 +99,30 @@ def _json_claims(line: bytes, named: set[str]) -> list[tuple[str, Claim]]:
     return beside
 
 
-_OPENING = re.compile(r"[\[{]")
-_TRIES = 8
+_TRIES = 20
 _EARLY = 40
-"""Characters: what proves to be no JSON within these was a bracket of the log's own."""
+"""Characters: what proves to be no JSON within these was a brace of the log's own."""
 
 
 def _first_value(text: str) -> list[object]:
-    """The first object in a text, or the first list with objects. Raises ValueError and RecursionError."""
-    place = 0
+    """The first object in a text, or the list that it begins with. Raises ValueError and RecursionError."""
+    start = text.find("[")
+    if start >= 0 and not text[:start].strip():
+        listed: list[object] = []
+        with contextlib.suppress(ValueError):
+            listed = _DECODER.raw_decode(text, start)[0]
+        if any(isinstance(one, dict) for one in listed):
+            return listed
+    place = text.find("{")
     for _ in range(_TRIES):
-        opening = _OPENING.search(text, place)
-        if opening is None:
+        if place < 0:
             break
         try:
-            value, place = _DECODER.raw_decode(text, opening.start())
+            return [_DECODER.raw_decode(text, place)[0]]
         except json.JSONDecodeError as problem:
-            if problem.pos - opening.start() > _EARLY:
+            if problem.pos - place > _EARLY:
                 raise
-            place = opening.start() + 1
-            continue
-        values = value if isinstance(value, list) else [value]
-        if any(isinstance(one, dict) for one in values):
-            return values
+        place = text.find("{", place + 1)
     return []
 
 
@@ -139,8 +140,7 @@ def _walk(item: Record, around: tuple[Record, ...], named: set[str], found: list
     if not _SIGNS.isdisjoint(item) and (claim := _own_claim(item)):
         owners = ((owner, away) for away, one in enumerate(reversed(around)) if (owner := _own_id(one, named)))
         owner, away = next(owners, (None, 0))
-        if not away or "usage" in item or not isinstance(item.get("id"), str):  # else a session's, or the like
-            found.append(_Found(owner, away, claim))
+        found.append(_Found(owner, away, claim))
     if len(around) > _DEEPEST:
         return
     for name, child in item.items():

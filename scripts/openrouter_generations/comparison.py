@@ -232,31 +232,44 @@ def _cost_factors(low: Diagnosis, high: Diagnosis, names: tuple[str, str]) -> li
 
 def _token_factors(low: Diagnosis, high: Diagnosis, gross: list[float], rest: float) -> list[Factor]:
     """What is left when the prompt cache's part is taken out: tokens, prices, add-ons; empty if they cannot tell."""
-    if rest > 0 and (added := _added(low, high)):
-        return [Factor("add-ons and tokens", _tidy(rest), f"{added}, and the tokens that go with them")]
     sizes = [(prompt_tokens(one.record), completion_tokens(one.record)) for one in (low, high)]
-    if any(count is None for pair in sizes for count in pair):
-        return []
-    pairs = [(size or 0, produced or 0) for size, produced in sizes]
     differ = _price_tags(low, high)
+    known = not any(count is None for pair in sizes for count in pair)
+    pairs = [(size or 0, produced or 0) for size, produced in sizes] if known else [(0, 0), (0, 0)]
+    if rest > 0 and (added := _added(low, high)):
+        what = [f"another {' and '.join(differ)}"] if differ else []
+        words = _listed([*what, *added, *_changed(low, high, pairs, rest)])
+        return [Factor("add-ons and tokens", _tidy(rest), words)]
+    if not known:
+        return []
     if not differ:
         return _same_price(low, high, pairs, gross, rest)
-    return _other_price(differ, pairs, gross, rest)
+    return _other_price(differ, pairs, gross, rest, _changed(low, high, pairs, rest))
 
 
 _ADDED = {
     "num_search_results": "web search results",
     "num_fetches": "web pages fetched",
     "num_media_completion": "media made",
-    "num_media_prompt": "media in the prompt",
 }
 """What is paid for beside the tokens, or in tokens of another price."""
 
 
-def _added(low: Diagnosis, high: Diagnosis) -> str:
+def _added(low: Diagnosis, high: Diagnosis) -> list[str]:
     """What the dearer one has more of."""
     counts = [(label, tokens(low.record, name) or 0, tokens(high.record, name) or 0) for name, label in _ADDED.items()]
-    return " and ".join(f"{label} ({after:,} against {before:,})" for label, before, after in counts if after > before)
+    return [f"{label} ({after:,} against {before:,})" for label, before, after in counts if after > before]
+
+
+def _listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _changed(low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]], rest: float) -> list[str]:
+    """The token counts that changed in the direction of the cost."""
+    changes = zip(_token_words(low, high, pairs), *pairs, strict=True)
+    return [words for words, before, after in changes if (after - before) * rest > 0]
 
 
 def _price_tags(low: Diagnosis, high: Diagnosis) -> list[str]:
@@ -289,11 +302,11 @@ def _same_price(
                 )
                 if abs(amount) > 1e-12
             ]
+    telling = _changed(low, high, pairs, rest)
     cached = [tokens(one.record, "native_tokens_cached") or 0 for one in (low, high)]
-    cache = f"the prompt cache ({cached[1]:,} tokens read from it against {cached[0]:,})"
-    changes = ((cache, cached[0] - cached[1]), (because[0], in_high - in_low), (because[1], out_high - out_low))
-    telling = [words for words, change in changes if change * rest > 0]
-    return [Factor("tokens", _tidy(rest), " and ".join(telling))] if telling else []
+    if _hidden_discount(low, high) and (cached[0] - cached[1]) * rest > 0:
+        telling.insert(0, f"the prompt cache ({cached[1]:,} tokens read from it against {cached[0]:,})")
+    return [Factor("tokens", _tidy(rest), _listed(telling))] if telling else []
 
 
 def _hidden_discount(low: Diagnosis, high: Diagnosis) -> bool:
@@ -303,7 +316,9 @@ def _hidden_discount(low: Diagnosis, high: Diagnosis) -> bool:
 
 def _priced_apart(low: Diagnosis, high: Diagnosis) -> bool:
     """Whether one price in and one out do not make up both costs."""
-    return _hidden_discount(low, high) or any(tokens(low.record, name) != tokens(high.record, name) for name in _ADDED)
+    return _hidden_discount(low, high) or any(
+        (tokens(low.record, name) or 0) != (tokens(high.record, name) or 0) for name in _ADDED
+    )
 
 
 def _token_words(low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]]) -> tuple[str, str]:
@@ -316,7 +331,9 @@ def _token_words(low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]]) 
     )
 
 
-def _other_price(differ: list[str], pairs: list[tuple[int, int]], gross: list[float], rest: float) -> list[Factor]:
+def _other_price(
+    differ: list[str], pairs: list[tuple[int, int]], gross: list[float], rest: float, changed: list[str]
+) -> list[Factor]:
     """Different models or providers: price and volume apart, where both have a like mix of in and out."""
     sums = [sum(pair) for pair in pairs]
     what = " and ".join(differ)
@@ -325,10 +342,7 @@ def _other_price(differ: list[str], pairs: list[tuple[int, int]], gross: list[fl
     rates = [amount / whole for amount, whole in zip(gross, sums, strict=True)]
     mixes = [produced / whole for (_, produced), whole in zip(pairs, sums, strict=True)]
     if abs(mixes[0] - mixes[1]) > 0.05:
-        more = ""
-        if (pairs[1][1] - pairs[0][1]) * rest > 0:
-            more = f", and {pairs[1][1]:,} completion tokens against {pairs[0][1]:,}"
-        return [Factor("price and tokens", _tidy(rest), f"another {what}{more}")]
+        return [Factor("price and tokens", _tidy(rest), _listed([f"another {what}", *changed]))]
     grown = (sums[1] - sums[0]) * rest > 0
     if grown and 0.97 <= rates[1] / (rates[0] or 1) <= 1.03:  # no other price, only a slightly other mix
         return [Factor("tokens", _tidy(rest), f"the tokens ({sums[1]:,} against {sums[0]:,})")]

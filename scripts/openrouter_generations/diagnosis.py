@@ -333,7 +333,7 @@ def cost_of(record: Record, content: Record | None) -> Cost:
     upstream = dollars(record, "upstream_inference_cost") if byok else None
     if upstream is not None and upstream < 0:
         upstream = None
-    unknown = byok and upstream is None and not fields.text(record, "response_cache_source_id")
+    unknown = byok and upstream is None and not measures.billed_by_nobody(record)
     add_ons = {}
     for name in ("num_search_results", "num_fetches"):
         if quantity := tokens(record, name):

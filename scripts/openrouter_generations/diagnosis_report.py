@@ -100,7 +100,7 @@ def _untold(summary: str, headline: str) -> str:
     return summary.replace(quote[0], ".", 1) if quote and quote[0] in headline else summary
 
 
-_QUOTE = re.compile(r': "(?:[^"\\]|\\.)*"\.?')
+_QUOTE = re.compile(r': "[^"]*"\.?')
 
 
 def _findings(diagnosis: Diagnosis) -> Iterator[str]:

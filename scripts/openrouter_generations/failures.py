@@ -45,8 +45,8 @@ def quoted(words: str, limit: int = _QUOTE) -> str:
 
 
 def in_quotes(words: str, limit: int = _QUOTE) -> str:
-    """As `quoted`, between quotation marks that the words cannot end: what stands there is somebody else's."""
-    return '"' + quoted(words, limit).replace('"', '\\"') + '"'
+    """As `quoted`, between quotation marks that the words cannot end: those inside become single ones."""
+    return '"' + quoted(words, limit).replace('"', "'") + '"'
 
 
 def sentence_of(words: str) -> str:

@@ -43,12 +43,11 @@ COUNT_GAP_RATIO = 1.5
 COUNT_GAP_TOKENS = 200
 
 _NATIVE_FAILURE = re.compile(
-    r"(?<![a-z])(?<!no[^a-z])(?<!non[^a-z])"  # the beginning of a word: neither `preferred` nor `no_error`
-    r"(?:err(?:or)?(?:s|ed)?(?![a-z])|fail|safety|refus|(?:content)?filter|block|prohibit|recitation|spii|malformed"
-    r"|timeout|timed|network|rate.?limit|overload|unavailable|abort|interrupt|cancel|length|max.?(?:output.?)?tokens"
-    r"|incomplete|exceed|exhaust)"
+    r"(?<!no[^a-z])(?<!non[^a-z])error|(?<![a-z])err(?![a-z])|fail|safety|refus|(?<!un)filter|block|prohibit"
+    r"|recitation|spii|malformed|timeout|timed|network|rate.?limit|overload|unavailable|abort|interrupt|cancel"
+    r"|length|max.?(?:output.?)?tokens|incomplete|exceed|exhaust",
+    re.IGNORECASE,
 )
-_NEW_WORD = re.compile("(?<=[a-z])(?=[A-Z])")
 _HEALTHY_NATIVE = frozenset(
     (
         "stop",
@@ -271,9 +270,7 @@ def native_failure(record: Record, content: Record | None, asked: str | None) ->
     if record.get("finish_reason") != "stop":
         return None
     native = record.get("native_finish_reason")
-    if not isinstance(native, str) or native in _HEALTHY_NATIVE:
-        return None
-    if not _NATIVE_FAILURE.search(_NEW_WORD.sub("_", native[:200]).lower()):
+    if not isinstance(native, str) or native in _HEALTHY_NATIVE or not _NATIVE_FAILURE.search(native[:200]):
         return None
     produced = completion_tokens(record)
     charged = measures.cost(record)
@@ -492,8 +489,9 @@ def _thought_first(record: Record, timing: Timing) -> int:
 
 def _slow_start_advice(record: Record, timing: Timing, thought: int) -> str:
     lost, first = timing.failed_attempts or 0, timing.first_token or 0
-    if 2 * lost >= first or timing.failed_attempts is None:
-        return "Skip what failed: see fallback."
+    last = milliseconds(attempts(record)[-1], "latency") if timing.failed_attempts is None else None
+    if 2 * lost >= first or (timing.failed_attempts is None and 2 * (last or 0) < first):
+        return "What failed took it, or most of it: see fallback."
     if thought:
         return "Lower reasoning.effort, or cap it with reasoning.max_tokens."
     if 2 * (timing.moderation or 0) >= first:
@@ -563,6 +561,8 @@ def _fallback_advice(record: Record, chain: list[dict[str, object]], losers: lis
     if measures.all_failed(record, chain):
         return "All that were tried failed: see all-attempts-failed."
     others = _of_others(losers, chain[-1])
+    if not others and not measures.answered(chain[-1]):
+        return f"Only {_who(chain[-1])} was tried: allow other providers, or name fallback models in models."
     if not others:
         return f"Another try or endpoint of {_who(chain[-1])} worked, so there is nobody to skip."
     return (

@@ -143,16 +143,12 @@ class _Search:
         self._done = 0
         self._inside_line = False
         self._costs: claims.Reader | None = None
-        self._counted = 0
-        self._quotes = 0
-        """Quotation marks of a table up to `_counted`; after an odd number a line goes on inside a cell."""
 
     def feed(self, piece: bytes) -> None:
         context = max(0, self._done - ids.MARGIN)
         del self._text[:context]
         self._text += piece
         self._done -= context
-        self._counted = self._done
         end = self._text.rfind(b"\n") + 1
         if end > self._done:
             self._search(end)
@@ -179,7 +175,6 @@ class _Search:
             if whole:
                 named.add(found)
         self._read_costs(line_end, named)
-        self._in_cell(end)
         self._inside_line = text[end - 1 : end] != b"\n"
         self._done = end
 
@@ -188,15 +183,5 @@ class _Search:
         if not named or self._costs is None:
             return
         start = self._text.rfind(b"\n", 0, line_end - 1) + 1
-        if self._in_cell(start):
-            return
         if (start > self._done or not self._inside_line) and line_end - start <= _LONGEST_LINE:
             self._costs.line(bytes(self._text[start:line_end]), named)
-
-    def _in_cell(self, place: int) -> bool:
-        """Whether the line at `place` is the middle of a table's quoted cell, which may hold anything."""
-        if self._costs is None or not self._costs.tabular:
-            return False
-        self._quotes += self._text.count(b'"', self._counted, place)
-        self._counted = max(place, self._counted)
-        return self._quotes % 2 == 1

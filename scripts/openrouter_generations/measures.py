@@ -110,6 +110,11 @@ def all_failed(record: Record, chain: list[dict[str, object]]) -> bool:
     return not completion_tokens(record) and record.get("cancelled") is not True
 
 
+def billed_by_nobody(record: Record) -> bool:
+    """Whether no provider can have billed it: from OpenRouter's response cache, or nobody answered."""
+    return fields.text(record, "response_cache_source_id") is not None or all_failed(record, attempts(record))
+
+
 class Timing(NamedTuple):
     """Where the wait came from, milliseconds. None: the record does not tell."""
 

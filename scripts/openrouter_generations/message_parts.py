@@ -81,7 +81,7 @@ def _of_object(part: Record) -> Iterator[Piece]:
                 yield f"({name})"
             yield from media.split(str(part[name]))
             return
-    if kind in ("tool_use", "function_call", "function", "custom", "custom_tool_call"):
+    if kind in ("tool_use", "function_call", "function", "custom_tool_call"):
         yield from _call(part)
     elif kind in ("tool_result", "function_call_output", "custom_tool_call_output"):
         answered = fields.text(part, "tool_use_id") or fields.text(part, "call_id") or "unknown"

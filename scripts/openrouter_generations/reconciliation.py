@@ -128,7 +128,7 @@ class _Books:
                 named, data, fetched_at = item
                 if self._wanted is not None and named not in self._wanted:
                     continue
-                if fetched_at >= self._fetched_at.get(named, ""):
+                if not fetched_at or fetched_at >= self._fetched_at.get(named, ""):
                     self._fetched_at[named] = fetched_at
                     self.rows[named] = summary.row(named, data)
         finally:

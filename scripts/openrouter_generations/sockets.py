@@ -71,7 +71,7 @@ class ClockedBackend(httpcore.NetworkBackend):
         raise failed
 
 
-_FIRST_TRY = 2.0
+_FIRST_TRY = 3.0
 """Seconds for an address while there are others: a host may be reachable by IPv4 and not by IPv6."""
 
 

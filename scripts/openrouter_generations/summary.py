@@ -101,9 +101,9 @@ def row(asked_id: str, record: Record) -> Row:
 
 
 def _upstream(record: Record) -> Decimal | None:
-    """The provider's bill under BYOK; nobody bills an answer from OpenRouter's response cache."""
+    """The provider's bill under BYOK."""
     billed = _exact(measures.dollars(record, "upstream_inference_cost"))
-    return _ZERO if billed is None and record.get("response_cache_source_id") else billed
+    return _ZERO if billed is None and measures.billed_by_nobody(record) else billed
 
 
 def _exact(amount: float | None) -> Decimal | None:
