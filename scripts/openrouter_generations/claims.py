@@ -90,7 +90,9 @@ def _json_claims(line: bytes, named: set[str]) -> list[tuple[str, Claim]]:
             _walk(item, (), named, found)
     except (ValueError, RecursionError):
         return []
-    nearest = {one.owner: min(other.away for other in found if other.owner == one.owner) for one in found}
+    nearest: dict[str | None, int] = {}
+    for one in found:
+        nearest[one.owner] = min(one.away, nearest.get(one.owner, one.away))
     beside = [(one.owner, one.claim) for one in found if one.owner is not None and one.away == nearest[one.owner]]
     if not beside and len(found) == len(named) == 1:
         only = next(iter(named))

@@ -224,27 +224,34 @@ def _cost_factors(low: Diagnosis, high: Diagnosis, names: tuple[str, str]) -> li
         because = f"the prompt cache, which {effects[0]} and {effects[1]}"
         factors.append(Factor("prompt cache", _tidy(saved[0] - saved[1]), because))
     gross = [(one.cost.total or 0.0) + amount for one, amount in zip((low, high), saved, strict=True)]
-    rest = gross[1] - gross[0]
-    if abs(rest) > 1e-12:
-        factors += _token_factors(low, high, gross, rest)
+    if abs(gross[1] - gross[0]) > 1e-12:
+        factors += _token_factors(low, high, gross)
     return factors
 
 
-def _token_factors(low: Diagnosis, high: Diagnosis, gross: list[float], rest: float) -> list[Factor]:
+def _token_factors(low: Diagnosis, high: Diagnosis, gross: list[float]) -> list[Factor]:
     """What is left when the prompt cache's part is taken out: tokens, prices, add-ons; empty if they cannot tell."""
-    sizes = [(prompt_tokens(one.record), completion_tokens(one.record)) for one in (low, high)]
-    differ = _price_tags(low, high)
-    known = not any(count is None for pair in sizes for count in pair)
-    pairs = [(size or 0, produced or 0) for size, produced in sizes] if known else [(0, 0), (0, 0)]
+    rest, differ, pairs = gross[1] - gross[0], _price_tags(low, high), _token_pairs(low, high)
+    changed = _changed(low, high, pairs, rest) if pairs else []
     if rest > 0 and (added := _added(low, high)):
         what = [f"another {' and '.join(differ)}"] if differ else []
-        words = _listed([*what, *added, *_changed(low, high, pairs, rest)])
-        return [Factor("add-ons and tokens", _tidy(rest), words)]
-    if not known:
+        return [Factor("add-ons and tokens", _tidy(rest), _listed([*what, *added, *changed]))]
+    if not pairs:
         return []
     if not differ:
-        return _same_price(low, high, pairs, gross, rest)
-    return _other_price(differ, pairs, gross, rest, _changed(low, high, pairs, rest))
+        return _same_price(low, high, pairs, gross, changed)
+    return _other_price(differ, pairs, gross, changed)
+
+
+def _token_pairs(low: Diagnosis, high: Diagnosis) -> list[tuple[int, int]]:
+    """(prompt, completion) tokens of both; empty where one of the counts is not recorded."""
+    pairs = []
+    for one in (low, high):
+        size, produced = prompt_tokens(one.record), completion_tokens(one.record)
+        if size is None or produced is None:
+            return []
+        pairs.append((size, produced))
+    return pairs
 
 
 _ADDED = {
@@ -284,7 +291,7 @@ def _price_tags(low: Diagnosis, high: Diagnosis) -> list[str]:
 
 
 def _same_price(
-    low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]], gross: list[float], rest: float
+    low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]], gross: list[float], changed: list[str]
 ) -> list[Factor]:
     """Two generations at one price give two equations for the price in and the price out."""
     (in_low, out_low), (in_high, out_high) = pairs
@@ -302,7 +309,7 @@ def _same_price(
                 )
                 if abs(amount) > 1e-12
             ]
-    telling = _changed(low, high, pairs, rest)
+    rest, telling = gross[1] - gross[0], list(changed)
     cached = [tokens(one.record, "native_tokens_cached") or 0 for one in (low, high)]
     if _hidden_discount(low, high) and (cached[0] - cached[1]) * rest > 0:
         telling.insert(0, f"the prompt cache ({cached[1]:,} tokens read from it against {cached[0]:,})")
@@ -332,10 +339,10 @@ def _token_words(low: Diagnosis, high: Diagnosis, pairs: list[tuple[int, int]]) 
 
 
 def _other_price(
-    differ: list[str], pairs: list[tuple[int, int]], gross: list[float], rest: float, changed: list[str]
+    differ: list[str], pairs: list[tuple[int, int]], gross: list[float], changed: list[str]
 ) -> list[Factor]:
     """Different models or providers: price and volume apart, where both have a like mix of in and out."""
-    sums = [sum(pair) for pair in pairs]
+    sums, rest = [sum(pair) for pair in pairs], gross[1] - gross[0]
     what = " and ".join(differ)
     if not all(sums):
         return [Factor("price and tokens", _tidy(rest), f"another {what}, and other tokens")]

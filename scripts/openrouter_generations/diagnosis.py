@@ -329,11 +329,8 @@ def _rate(record: Record) -> float | None:
 def cost_of(record: Record, content: Record | None) -> Cost:
     """The money of a record; negative amounts, which are none, are left out."""
     charged, discount = measures.cost(record), dollars(record, "cache_discount")
-    byok = record.get("is_byok") is True
-    upstream = dollars(record, "upstream_inference_cost") if byok else None
-    if upstream is not None and upstream < 0:
-        upstream = None
-    unknown = byok and upstream is None and not measures.billed_by_nobody(record)
+    upstream = measures.upstream_cost(record)
+    unknown = record.get("is_byok") is True and upstream is None and not measures.billed_by_nobody(record)
     add_ons = {}
     for name in ("num_search_results", "num_fetches"):
         if quantity := tokens(record, name):

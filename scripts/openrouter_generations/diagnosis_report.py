@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from openrouter_generations import fields, text
 from openrouter_generations.comparison import Comparison
-from openrouter_generations.diagnosis import Diagnosis
-from openrouter_generations.failures import in_quotes, quoted
+from openrouter_generations.diagnosis import Attempt, Diagnosis
+from openrouter_generations.failures import in_quotes, quoted, sentence_of
 from openrouter_generations.findings import Finding
 from openrouter_generations.measures import completion_tokens, prompt_tokens, tokens
 
@@ -60,7 +60,7 @@ def render_several(diagnoses: list[Diagnosis], comparison: Comparison, *, plain_
     blocks = []
     for place, one in enumerate(diagnoses, 1):
         lines = [f"[{place}] {text.safe_line(one.generation_id)}", f"    {text.safe_line(one.headline)}"]
-        told = ((found, _untold(found.summary, one.headline)) for found in one.findings)
+        told = ((found, _untold(found.summary, one)) for found in one.findings)
         lines += [f"    {found.severity}: {found.code}: {rest}" for found, rest in told if rest]
         blocks.append(lines)
     explained = [
@@ -92,22 +92,20 @@ def _identity(diagnosis: Diagnosis) -> str:
     return text.safe_line(diagnosis.generation_id) + (f", {quoted(created, 40)}" if created else "")
 
 
-def _untold(summary: str, headline: str) -> str:
+def _untold(summary: str, diagnosis: Diagnosis) -> str:
     """What a summary adds to the headline: nothing, itself, or itself without the words quoted in both."""
-    if summary[1:].rstrip(".") in headline:
+    if summary[1:].rstrip(".") in diagnosis.headline:
         return ""
-    quote = _QUOTE.search(summary)
-    return summary.replace(quote[0], ".", 1) if quote and quote[0] in headline else summary
-
-
-_QUOTE = re.compile(r': "[^"]*"\.?')
+    said = diagnosis.failure.said() if diagnosis.failure else None
+    quote = f": {sentence_of(said)}" if said else ""
+    return summary.replace(quote, ".", 1) if quote and quote in diagnosis.headline else summary
 
 
 def _findings(diagnosis: Diagnosis) -> Iterator[str]:
     """Summary, evidence and advice of each; evidence that several share stands with the first of them."""
     shown = {""}
     for found in diagnosis.findings:
-        yield f"{found.severity}: {found.code}: {_untold(found.summary, diagnosis.headline) or 'as said above'}"
+        yield f"{found.severity}: {found.code}: {_untold(found.summary, diagnosis) or 'as said above'}"
         evidence = _evidence(found)
         if evidence not in shown:
             yield f"  {evidence}"
@@ -178,13 +176,15 @@ def _attempts(diagnosis: Diagnosis, marks: dict[str, str]) -> list[str]:
     if bars:
         lines = [f"{line.ljust(left)}{bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
         lines.append(" " * left + legend) if len(legend) <= WIDTH - left else lines.append("   " + legend)
-    said = [
-        f"{place}. {quoted(attempt.provider or 'unnamed', 60)} said: {in_quotes(attempt.said)}"
-        for place, attempt in enumerate(tried, 1)
-        if attempt.said
-    ]
-    told = len(said) == 1 and said[0].partition(": ")[2] in diagnosis.headline
-    return lines if told else lines + said
+    return lines + list(_words_of(tried, diagnosis.headline))
+
+
+def _words_of(tried: list[Attempt], headline: str) -> Iterator[str]:
+    """What the providers said; nothing where only one did and the headline has it."""
+    said = [(place, attempt, in_quotes(attempt.said)) for place, attempt in enumerate(tried, 1) if attempt.said]
+    if len(said) > 1 or any(words not in headline for _, _, words in said):
+        for place, attempt, words in said:
+            yield f"{place}. {quoted(attempt.provider or 'unnamed', 60)} said: {words}"
 
 
 def _fitted(name: str, columns: int) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from openrouter_generations import errors
 from openrouter_generations.errors import BadAnswerError, OpenRouterError, UsageError
-from openrouter_generations.text import safe_line
+from openrouter_generations.text import encoding_of, safe_line
 
 MAX_DEPTH = 200
 """Levels of nesting; an answer of the API has fewer than ten of its own."""
@@ -125,10 +125,8 @@ def _text(path: str, name: str) -> str:
         raise UsageError(
             f"{name} is larger than {MAX_FILE >> 20} MiB; reconcile_generations.py reads logs of any size."
         )
-    # Windows shells redirect as UTF-16 with a mark.
-    encoding = "utf-16" if octets[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = octets.decode(encoding)
+        text = octets.decode(encoding_of(octets))
     except UnicodeDecodeError:
         raise UsageError(f"{name} is not text: neither UTF-8 nor UTF-16.") from None
     if not text.strip():

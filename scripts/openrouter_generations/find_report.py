@@ -325,7 +325,7 @@ def _steps(steps: Sequence[Step], asked: str | None) -> list[str]:
         ["In", *(_count(step.row.prompt) for step in steps)],
         ["Cached", *(_cached(step.row) for step in steps)],
         ["Out", *(_count(step.row.completion) for step in steps)],
-        ["Cost", *(_money(None if step.row.cost is None else step.row.whole_cost) for step in steps)],
+        ["Cost", *(_money(step.row.known_cost) for step in steps)],
         ["Took", *(_time(step.took) for step in steps)],
         ["Finish", *(_name(step.row.finish_reason, 14) for step in steps)],
     ]

@@ -248,7 +248,7 @@ def _failure_advice(code: int | None, said: str, *, after_others: bool) -> str:
 def all_attempts_failed(record: Record, content: Record | None, asked: str | None) -> Finding | None:
     """No entry of `provider_responses` has a 2xx status."""
     chain = attempts(record)
-    if not chain or measures.answered(chain[-1]) or not measures.all_failed(record, chain):
+    if not measures.all_failed(record, chain):
         return None
     codes = {status(attempt) for attempt in chain}
     if len(chain) == 1:
@@ -439,10 +439,7 @@ def id_differs(record: Record, content: Record | None, asked: str | None) -> Fin
 def slow_start(record: Record, content: Record | None, asked: str | None) -> Finding | None:
     """The first token came late, by SLOW_START_MS and its neighbours above."""
     latency = milliseconds(record, "latency")
-    if latency is None or (latency < SLOW_START_MS and not record.get("provider_responses")):
-        return None
-    chain = attempts(record)
-    if latency < SLOW_START_MS and len(chain) < 2:
+    if latency is None or (latency < SLOW_START_MS and len(attempts(record)) < 2):
         return None
     timing = measures.timing(record)
     first = timing.first_token
@@ -469,7 +466,7 @@ def slow_start(record: Record, content: Record | None, asked: str | None) -> Fin
             "native_tokens_prompt",
             "native_tokens_reasoning",
         )
-        | _chain_evidence(measures.gave_way(chain), "latency"),
+        | _chain_evidence(measures.gave_way(attempts(record)), "latency"),
         _slow_start_advice(record, timing, thought),
     )
 
@@ -538,8 +535,8 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
     losers = measures.gave_way(chain)
     if not losers:
         return None
-    wasted = chain if measures.all_failed(record, chain) else losers
-    spent = [milliseconds(attempt, "latency") for attempt in wasted]
+    in_vain = measures.all_failed(record, chain)
+    spent = [milliseconds(attempt, "latency") for attempt in (chain if in_vain else losers)]
     lost = sum(value for value in spent if value is not None)
     last = chain[-1]
     then = "answered" if measures.answered(last) else "failed too" if measures.failed(last) else "came next"
@@ -553,22 +550,19 @@ def fallback(record: Record, content: Record | None, asked: str | None) -> Findi
         WARNING,
         summary,
         _chain_evidence(chain),
-        _fallback_advice(record, chain, losers),
+        "All that were tried failed: see all-attempts-failed." if in_vain else _fallback_advice(chain[-1], losers),
     )
 
 
-def _fallback_advice(record: Record, chain: list[dict[str, object]], losers: list[dict[str, object]]) -> str:
-    if measures.all_failed(record, chain):
-        return "All that were tried failed: see all-attempts-failed."
-    others = _of_others(losers, chain[-1])
-    if not others and not measures.answered(chain[-1]):
-        return f"Only {_who(chain[-1])} was tried: allow other providers, or name fallback models in models."
-    if not others:
-        return f"Another try or endpoint of {_who(chain[-1])} worked, so there is nobody to skip."
-    return (
-        f"To skip what failed: {_setting('provider.ignore', others)}; "
-        f"to choose the first: {_setting('provider.order', [chain[-1]])}."
-    )
+def _fallback_advice(last: dict[str, object], losers: list[dict[str, object]]) -> str:
+    if others := _of_others(losers, last):
+        return (
+            f"To skip what failed: {_setting('provider.ignore', others)}; "
+            f"to choose the first: {_setting('provider.order', [last])}."
+        )
+    if measures.answered(last):
+        return f"Another try or endpoint of {_who(last)} worked, so there is nobody to skip."
+    return f"Only {_who(last)} was tried: allow other providers, or name fallback models in models."
 
 
 def _of_others(losers: list[dict[str, object]], last: dict[str, object]) -> list[dict[str, object]]:
@@ -580,8 +574,6 @@ def rate_limited(record: Record, content: Record | None, asked: str | None) -> F
     """A 429 among the attempts, or among the stored errors."""
     chain = attempts(record)
     limited = [(i, attempt) for i, attempt in enumerate(chain) if attempt.get("status") == 429]
-    if not limited and content is None:
-        return None
     if limited:
         names = list(dict.fromkeys(_who(attempt) for _, attempt in limited))
         evidence: dict[str, object] = {f"provider_responses[{i}].status": 429 for i, _ in limited[:10]}
@@ -676,10 +668,8 @@ def byok(record: Record, content: Record | None, asked: str | None) -> Finding |
     """`is_byok` is true: two bills, of OpenRouter and of the provider."""
     if record.get("is_byok") is not True:
         return None
-    fee, upstream = measures.cost(record), dollars(record, "upstream_inference_cost")
+    fee, upstream = measures.cost(record), measures.upstream_cost(record)
     who = _provider(record) or "the provider"
-    if upstream is not None and upstream < 0:
-        upstream = None
     if fee is None:
         summary = f"Your own key was used (BYOK): {who} bills the inference to your account there"
         summary += f", {text.usd(upstream)}." if upstream is not None else "."

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from openrouter_generations import claims, ids
 from openrouter_generations.claims import Claim
 from openrouter_generations.errors import UsageError
-from openrouter_generations.text import safe_line
+from openrouter_generations.text import UTF_16_MARKS, safe_line
 
 _PIECE = 1 << 16
 _LONGEST_LINE = 1 << 20
@@ -108,7 +108,7 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     start = stream.peek(2)[:2] if isinstance(stream, BufferedReader) else b""
     if start == b"\x1f\x8b":
         yield from _inflated(stream)
-    elif start in (b"\xff\xfe", b"\xfe\xff"):
+    elif start in UTF_16_MARKS:
         import codecs
 
         decode = codecs.getincrementaldecoder("utf-16")("replace").decode

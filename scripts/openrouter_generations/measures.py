@@ -48,6 +48,12 @@ def cost(record: Record) -> float | None:
     return amount if amount is not None and amount >= 0 else None
 
 
+def upstream_cost(record: Record) -> float | None:
+    """What the provider bills besides, US dollars: only under BYOK, and where the record says so."""
+    amount = dollars(record, "upstream_inference_cost") if record.get("is_byok") is True else None
+    return amount if amount is not None and amount >= 0 else None
+
+
 def prompt_tokens(record: Record) -> int | None:
     """Those billed (native); the normalised count where the native one is missing."""
     native = tokens(record, "native_tokens_prompt")
@@ -160,9 +166,9 @@ def timing(record: Record) -> Timing:
     """
     latency, whole = milliseconds(record, "latency"), milliseconds(record, "generation_time")
     chain = attempts(record)
-    lost = _lost(record, chain)
-    if _none_answered(record, chain):
-        return _unanswered(record, lost, latency, whole)
+    if all_failed(record, chain):
+        return _unanswered(record, _spent(chain), latency, whole)
+    lost = _spent(gave_way(chain))
     notes: list[str] = []
     if streams_text(record):
         first_token, generation, recorded = _split(latency, whole, notes)
@@ -205,13 +211,8 @@ def _unanswered(record: Record, lost: float | None, latency: float | None, whole
     return Timing(total, None, lost, moderation, None, None, (_UNKNOWN_LOSS,) if lost is None else ())
 
 
-def _none_answered(record: Record, chain: list[dict[str, object]]) -> bool:
-    return bool(chain) and all_failed(record, chain)
-
-
-def _lost(record: Record, chain: list[dict[str, object]]) -> float | None:
+def _spent(losers: list[dict[str, object]]) -> float | None:
     """Milliseconds spent on failed attempts; None where one of them has no latency."""
-    losers = chain if _none_answered(record, chain) else gave_way(chain)
     spent = [milliseconds(attempt, "latency") for attempt in losers]
     known = [value for value in spent if value is not None]
     return sum(known) if len(known) == len(spent) else None

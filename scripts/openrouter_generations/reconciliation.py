@@ -130,7 +130,7 @@ class _Books:
                     continue
                 if not fetched_at or fetched_at >= self._fetched_at.get(named, ""):
                     self._fetched_at[named] = fetched_at
-                    self.rows[named] = summary.row(named, data)
+                    self.add(named, data)
         finally:
             gc.enable()
         if lost:

@@ -213,7 +213,7 @@ def _failed(rows: list[Row]) -> list[str]:
     if not failed:
         return []
     shown = failed[: summary.EXTREMES]
-    costs = _money(None if row.cost is None else row.whole_cost for row in shown)
+    costs = _money(row.known_cost for row in shown)
     lines = text.table(
         [(f"  {cost}", _clip(row.id, 50), _source(row)) for cost, row in zip(costs, shown, strict=True)], right=(0,)
     )

@@ -265,12 +265,10 @@ def _trace(run: _Run) -> None:
 def _show_trace(run: _Run, trace: Trace, margin: Margin) -> None:
     args = run.args
     if args.ids:
-        named = [step.row.id for step in trace.steps]
-        shown = _limit(args, None) or len(named)
-        more = (
-            [f"{len(named) - shown} more belong to it: without --limit all are printed."] if shown < len(named) else []
-        )
-        run.write_ids(named[:shown], margin._replace(notes=[*margin.notes, *more]))
+        shown = trace.steps[: _limit(args, None)]
+        left = len(trace.steps) - len(shown)
+        more = [f"{left} more belong to it: without --limit all are printed."] if left else []
+        run.write_ids([step.row.id for step in shown], margin._replace(notes=[*margin.notes, *more]))
     elif args.json:
         run.write_json(_trace_document(run, trace), margin)
     else:
@@ -279,14 +277,14 @@ def _show_trace(run: _Run, trace: Trace, margin: Margin) -> None:
 
 
 def _trace_document(run: _Run, trace: Trace) -> dict[str, object]:
-    most = _limit(run.args, None) or len(trace.steps)
+    shown = trace.steps[: _limit(run.args, None)]
     return {
         "like": run.args.like,
         "session_id": trace.family.session,
         "request_id": trace.family.request,
-        "more": most < len(trace.steps),
+        "more": len(shown) < len(trace.steps),
         "totals": trace.as_dict(),
-        "generations": [step.as_dict() for step in trace.steps[:most]],
+        "generations": [step.as_dict() for step in shown],
         "unread": [
             {"id": one, "error": results.error_object(failure)} for one, failure in run.records.failures.items()
         ],
@@ -412,7 +410,7 @@ class _Records:
                 self._store.add(asked, data)
             if keep(data):
                 found[asked] = data
-            return summary.row(asked, data).cost
+            return summary.cost(data)
 
         try:
             fetching.fetch(self._client.generation, left, self._args.concurrency, self.failures, take)

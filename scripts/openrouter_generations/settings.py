@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from openrouter_generations import origin
 from openrouter_generations.errors import MissingKeyError, UsageError
+from openrouter_generations.text import encoding_of
 
 _KEY = "OPENROUTER_API_KEY"
 _BASE_URL = "OPENROUTER_BASE_URL"
@@ -88,9 +89,7 @@ def _parsed(path: str) -> dict[str, str]:
             octets = file.read(_DOTENV_LIMIT)
     except OSError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror}. Set {_KEY} instead.") from None
-    # Windows shells redirect as UTF-16 with a mark.
-    encoding = "utf-16" if octets[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    content = io.StringIO(octets.decode(encoding, "replace"), newline=None)
+    content = io.StringIO(octets.decode(encoding_of(octets), "replace"), newline=None)
     logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # else its parse warnings reach stderr
     parsed = dotenv_values(stream=content, interpolate=False)
     return {name: value for name, value in parsed.items() if value}

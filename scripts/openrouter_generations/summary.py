@@ -70,8 +70,13 @@ class Row(NamedTuple):
         return self.created_at[:10] if self.created_at else None
 
     @property
+    def known_cost(self) -> Decimal | None:
+        """Both bills together; None where OpenRouter's is not recorded."""
+        return None if self.cost is None else self.whole_cost
+
+    @property
     def whole_cost(self) -> Decimal:
-        """Both bills together."""
+        """Both bills together, for sorting and sums: what is not recorded counts as nothing."""
         return (self.cost or _ZERO) + (self.upstream or _ZERO)
 
 
@@ -87,7 +92,7 @@ def row(asked_id: str, record: Record) -> Row:
         _name(record.get("finish_reason")),
         _name(record.get("session_id")),
         byok,
-        _exact(measures.cost(record)),
+        cost(record),
         _upstream(record) if byok else None,
         measures.prompt_tokens(record),
         measures.completion_tokens(record),
@@ -100,9 +105,14 @@ def row(asked_id: str, record: Record) -> Row:
     )
 
 
+def cost(record: Record) -> Decimal | None:
+    """What OpenRouter charged, as the decimal number that it wrote."""
+    return _exact(measures.cost(record))
+
+
 def _upstream(record: Record) -> Decimal | None:
     """The provider's bill under BYOK."""
-    billed = _exact(measures.dollars(record, "upstream_inference_cost"))
+    billed = _exact(measures.upstream_cost(record))
     return _ZERO if billed is None and measures.billed_by_nobody(record) else billed
 
 

@@ -44,6 +44,14 @@ def scrubbed(text: str, *secrets: str) -> str:
     return _KEY.sub("[key removed]", text)
 
 
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def encoding_of(octets: bytes) -> str:
+    """The encoding of a user's text file: UTF-8, or UTF-16 with a mark, as Windows shells redirect."""
+    return "utf-16" if octets[:2] in UTF_16_MARKS else "utf-8-sig"
+
+
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """JSON for a terminal or a file: characters that could steer a terminal as `\\uXXXX`.
 
