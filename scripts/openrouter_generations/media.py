@@ -59,12 +59,8 @@ class Media(NamedTuple):
         except (binascii.Error, ValueError):
             return None
 
-    @property
-    def file_name(self) -> str | None:
-        """Named by content hash, with an extension that this program chose; None if not decodable."""
-        content = self.decoded()
-        if content is None:
-            return None
+    def file_name(self, content: bytes) -> str:
+        """Named by the hash of the decoded content, with an extension that this program chose."""
         return f"{hashlib.sha256(content).hexdigest()[:16]}.{_EXTENSIONS.get(self.kind, 'bin')}"
 
 

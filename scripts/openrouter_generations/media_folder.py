@@ -26,11 +26,11 @@ class MediaFolder:
 
     def save(self, media: Media, place: str) -> str | None:
         """The path of the file; None where the stored base64 is damaged. `place`: where it stands."""
-        name, content = media.file_name, media.decoded()
-        if name is None or content is None:
+        content = media.decoded()
+        if content is None:
             self._damaged.append(place)
             return None
-        path = os.path.join(self._path, name)
+        path = os.path.join(self._path, media.file_name(content))
         if path not in self._saved:
             output.write_file(path, content)
         places = self._saved.setdefault(path, (media, []))[1]
